@@ -1,0 +1,257 @@
+"""Settings as plain values: load a recipe, turn one knob, write it down, read it back.
+
+A recipe is a Python file that holds one frozen dataclass named RECIPE. Everything here is generic over
+dataclasses, mappings and tuples, and needs the standard library only, so a setting can be checked, and a
+typo answered with the nearest known name, before anything heavy is imported. A recipe is a program:
+loading a stranger's recipe runs a stranger's code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+RECIPE_FOLDER = Path(__file__).parent / "recipes"
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be meant; the message says which one, why, and what would do."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error sentence: the closest known name, else all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f'did you mean "{close[0]}"?'
+    return "known: " + ", ".join(names) + "." if names else "nothing is known here."
+
+
+def pick(table: Mapping[str, T], name: str, what: str) -> T:
+    """`table[name]`, or the object that "package.module:thing" names."""
+    if name in table:
+        return table[name]
+    if ":" not in name:
+        raise ConfigError(f'there is no {what} named "{name}"; {nearest(name, table)}')
+    module_name, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f'the {what} "{name}" cannot be imported: {error}') from error
+
+
+# ------------------------------------------------------------------------------------------ recipes
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes inside the package, by name."""
+    return {path.stem: path for path in sorted(RECIPE_FOLDER.glob("*.py")) if not path.stem.startswith("_")}
+
+
+def load_recipe(name_or_path: str | Path) -> Any:
+    """The RECIPE of a shipped recipe (by name) or of a Python file (by path)."""
+    text = str(name_or_path)
+    shipped = shipped_recipes()
+    path = shipped.get(text) or Path(text)
+    if not path.is_file():
+        raise ConfigError(
+            f'there is no recipe "{text}": it is neither a file nor a shipped name; {nearest(text, shipped)}'
+        )
+    if path.suffix != ".py":
+        raise ConfigError(f'the recipe "{text}" is not a Python file; give one that ends in .py')
+    spec = importlib.util.spec_from_file_location(f"seetell_recipe_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ConfigError as error:
+        raise ConfigError(f'in the recipe "{text}": {error}') from error
+    except Exception as error:
+        raise ConfigError(f'the recipe "{text}" does not run: {type(error).__name__}: {error}') from error
+    recipe = getattr(module, "RECIPE", None)
+    if not dataclasses.is_dataclass(recipe) or isinstance(recipe, type):
+        raise ConfigError(f'the recipe "{text}" holds no RECIPE; the file must end with RECIPE = Recipe(...)')
+    return recipe
+
+
+# -------------------------------------------------------------------------------------- --set a.b=c
+
+
+def apply_sets(obj: T, sets: Iterable[str]) -> T:
+    """A copy of a dataclass with `a.b=value` assignments applied, each checked against the declared type."""
+    for assignment in sets:
+        path, equals, text = assignment.partition("=")
+        if not equals or not path.strip():
+            raise ConfigError(f'"{assignment}" is not an assignment; write it as name.name=value')
+        obj = _assign(obj, type(obj), path.strip().split("."), text.strip(), path.strip())
+    return obj
+
+
+def _assign(value: Any, kind: Any, names: Sequence[str], text: str, where: str) -> Any:
+    """`value` with the field at `names` replaced by what `text` says, read as the type declared there."""
+    if not names:
+        return _replace_leaf(value, kind, text, where)
+    name, rest = names[0], names[1:]
+    if dataclasses.is_dataclass(value):
+        hints = typing.get_type_hints(type(value))
+        if name not in hints:
+            raise ConfigError(f'{where}: {type(value).__name__} has no field "{name}"; {nearest(name, hints)}')
+        return _rebuild(value, {name: _assign(getattr(value, name), hints[name], rest, text, where)}, where)
+    if isinstance(value, Mapping):
+        inner = typing.get_args(_without_none(kind)) or (str, str)
+        if rest and name not in value:
+            raise ConfigError(f'{where}: there is no "{name}" here; {nearest(name, value)}')
+        return {**value, name: _assign(value.get(name), inner[1], rest, text, where)}
+    if isinstance(value, tuple):
+        if not name.isdigit() or int(name) >= len(value):
+            raise ConfigError(f"{where}: name one of its {len(value)} parts by number, from 0, not \"{name}\"")
+        index, inner = int(name), _element_type(kind)
+        return (*value[:index], _assign(value[index], inner, rest, text, where), *value[index + 1 :])
+    raise ConfigError(f'{where}: there is nothing inside it to name "{name}"' + (" (it is none)" * (value is None)))
+
+
+def _replace_leaf(value: Any, kind: Any, text: str, where: str) -> Any:
+    """What a bare text means for `value`: a dataclass takes it as its first field, a tuple of one as that one."""
+    if text.lower() == "none" and types.NoneType in typing.get_args(kind):
+        return None
+    if dataclasses.is_dataclass(value):
+        first = dataclasses.fields(value)[0].name
+        return _assign(value, type(value), [first], text, where)
+    if isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+        if len(value) > 1:
+            raise ConfigError(f"{where} has {len(value)} parts; say which, as in {where}.0={text}")
+        return (_replace_leaf(value[0], type(value[0]), text, where),)
+    return parse(text, kind, where)
+
+
+def _rebuild(value: Any, changes: dict[str, Any], where: str) -> Any:
+    try:
+        return dataclasses.replace(value, **changes)
+    except ConfigError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def parse(text: str, kind: Any, where: str) -> Any:
+    """The value that a text spells, as the declared type; never a near miss ("True" is no int)."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if text.lower() == "none" and types.NoneType in inner:
+            return None
+        return parse(text, _without_none(kind), where)
+    if origin is typing.Literal:
+        if text in inner:
+            return text
+        raise ConfigError(f'{where} cannot be "{text}"; {nearest(text, map(str, inner))}')
+    if origin is tuple:
+        parts = [part.strip() for part in text.strip("()[]").split(",") if part.strip()]
+        if Ellipsis not in inner and len(parts) != len(inner):
+            raise ConfigError(f'{where} takes {len(inner)} values with commas between, not "{text}"')
+        kinds = [inner[0]] * len(parts) if Ellipsis in inner else list(inner)
+        return tuple(parse(part, one, where) for part, one in zip(parts, kinds, strict=True))
+    if kind is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if kind is str:
+        return text
+    if kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    names = {bool: "true or false", int: "a whole number", float: "a number"}
+    if kind in names:
+        raise ConfigError(f'{where} takes {names[kind]}, not "{text}"')
+    raise ConfigError(f"{where} cannot be set from the command line; name a field inside it, or edit the recipe")
+
+
+def _without_none(kind: Any) -> Any:
+    left = [one for one in typing.get_args(kind) if one is not types.NoneType]
+    return left[0] if typing.get_origin(kind) in (typing.Union, types.UnionType) and len(left) == 1 else kind
+
+
+def _element_type(kind: Any) -> Any:
+    inner = typing.get_args(_without_none(kind))
+    return inner[0] if inner else str
+
+
+# -------------------------------------------------------------------------------------------- JSON
+
+
+def freeze(obj: Any) -> Any:
+    """A dataclass as plain JSON values: what a run writes down."""
+    if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
+        return {field.name: freeze(getattr(obj, field.name)) for field in dataclasses.fields(obj)}
+    if isinstance(obj, Mapping):
+        return {str(key): freeze(value) for key, value in obj.items()}
+    if isinstance(obj, (tuple, list)):
+        return [freeze(value) for value in obj]
+    if obj is None or isinstance(obj, (bool, int, float, str)):
+        return obj
+    if isinstance(obj, Path):
+        return str(obj)
+    raise ConfigError(f"a {type(obj).__name__} cannot be written as a setting; use numbers, texts, tuples and maps")
+
+
+def thaw(cls: type[T], data: Any, where: str = "") -> T:
+    """The dataclass that `freeze` wrote; an unknown or a missing field is an error."""
+    return _thaw(cls, data, where or cls.__name__)
+
+
+def _thaw(kind: Any, data: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"{where} should be a map of {kind.__name__}'s fields, not {data!r}")
+        hints = typing.get_type_hints(kind)
+        for name in data:
+            if name not in hints:
+                raise ConfigError(f'{where} has an unknown field "{name}"; {nearest(name, hints)}')
+        values = {name: _thaw(hints[name], value, f"{where}.{name}") for name, value in data.items()}
+        try:
+            return kind(**values)
+        except TypeError as error:
+            raise ConfigError(f"{where}: {error}") from error
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return None if data is None and types.NoneType in inner else _thaw(_without_none(kind), data, where)
+    if origin is tuple and isinstance(data, (list, tuple)):
+        kinds = [inner[0]] * len(data) if Ellipsis in inner else list(inner)
+        if len(kinds) != len(data):
+            raise ConfigError(f"{where} takes {len(kinds)} values, not {len(data)}")
+        return tuple(_thaw(one, value, f"{where}.{i}") for i, (one, value) in enumerate(zip(kinds, data, strict=True)))
+    if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(data, Mapping):
+        return {key: _thaw(inner[1], value, f"{where}.{key}") for key, value in data.items()}
+    if origin is typing.Literal and data in inner:
+        return data
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if isinstance(kind, type) and type(data) is kind:
+        return data
+    raise ConfigError(f"{where} cannot be {data!r}")
+
+
+def differences(before: Any, after: Any, where: str = "") -> list[str]:
+    """What changed between two frozen settings, a line each: "tune.lr.language: 2e-05 -> 1e-05"."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        lines: list[str] = []
+        for name in [*before, *(key for key in after if key not in before)]:
+            inner = f"{where}.{name}" if where else str(name)
+            lines += differences(before.get(name), after.get(name), inner)
+        return lines
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        return [
+            line for i, pair in enumerate(zip(before, after, strict=True)) for line in differences(*pair, f"{where}.{i}")
+        ]
+    return [] if before == after else [f"{where}: {before!r} -> {after!r}"]

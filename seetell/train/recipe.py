@@ -1,0 +1,128 @@
+"""What a run is: the parts, the data, and for each stage what learns and how fast. No tensors here.
+
+The fields and their defaults follow the LLaVA papers (Liu et al. 2023, arXiv:2304.08485 and 2310.03744)
+and the settings of the authors' published training scripts: AdamW without weight decay, cosine decay
+after 3 % of warm-up, gradients clipped at norm 1, sequences of at most 2048 tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from seetell.config import ConfigError, nearest
+
+LEARNABLE = ("connector", "language", "vision")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The parts: a vision tower and a language model, each by hub name or folder, joined by a connector.
+
+    `start` is a finished model folder to go on from; it names its own parts, so the others stay empty.
+    `feature_layer` is the tower's hidden state that is read (-2: the last but one).
+    """
+
+    vision: str = ""
+    language: str = ""
+    connector: str = "mlp2"
+    feature_layer: int = -2
+    keep_cls: bool = False
+    start: str = ""
+
+    def __post_init__(self) -> None:
+        if self.start and (self.vision or self.language):
+            raise ConfigError(f'model.start="{self.start}" names its own parts; leave vision and language empty')
+        if not self.start and not (self.vision and self.language):
+            raise ConfigError("a model needs vision and language, or start (a finished model folder to go on from)")
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A conversation file and the folder its pictures are in.
+
+    `share` keeps that fraction of the rows (chosen by the recipe's seed), `times` shows each row that many
+    times an epoch.
+    """
+
+    path: str
+    images: str = ""
+    format: str = "auto"
+    share: float = 1.0
+    times: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.share <= 1.0:
+            raise ConfigError(f"share is the fraction of the rows to keep, above 0 and at most 1, not {self.share}")
+        _at_least("times", self.times, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One pass of learning. `lr` names what learns, each with its peak rate; what it does not name is frozen.
+
+    `micro_tokens` bounds one forward pass (memory), never the optimizer step, which is counted in samples.
+    `cache_features` keeps what the frozen tower saw in memory, so a picture is seen once in the whole run.
+    """
+
+    data: tuple[Data, ...]
+    lr: Mapping[str, float]
+    samples_per_step: int
+    epochs: int = 1
+    template: str = "vicuna-v1"
+    image: Literal["square", "crop", "pad"] = "pad"
+    warmup: float = 0.03
+    schedule: Literal["cosine", "constant"] = "cosine"
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    max_tokens: int = 2048
+    micro_tokens: int = 8192
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    cache_features: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise ConfigError("a stage needs data: at least one Data(path, images)")
+        if not self.lr:
+            raise ConfigError(f"lr names nothing, so nothing would learn; name one of {', '.join(LEARNABLE)}")
+        for name, rate in self.lr.items():
+            if name not in LEARNABLE:
+                raise ConfigError(f'lr names "{name}", which is no part of the model; {nearest(name, LEARNABLE)}')
+            if rate <= 0:
+                raise ConfigError(f"lr.{name} must be above 0, not {rate}; to freeze a part, leave it out of lr")
+        for name in ("samples_per_step", "epochs", "max_tokens", "micro_tokens"):
+            _at_least(name, getattr(self, name), 1)
+        if not 0.0 <= self.warmup < 1.0:
+            raise ConfigError(f"warmup is a fraction of the steps, at least 0 and below 1, not {self.warmup}")
+        if self.clip <= 0:
+            raise ConfigError(f"clip is the largest gradient norm and must be above 0, not {self.clip}")
+        if self.cache_features and "vision" in self.lr:
+            raise ConfigError("cache_features keeps what a frozen tower saw, but lr lets vision learn; drop one of them")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A run: align (the connector learns the tower's language), then tune (the model learns to follow)."""
+
+    model: Model
+    align: Stage | None = None
+    tune: Stage | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.align is None and self.tune is None:
+            raise ConfigError("a recipe needs a stage: align, tune, or both")
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """The stages there are, in the order they run."""
+        named = {"align": self.align, "tune": self.tune}
+        return {name: stage for name, stage in named.items() if stage is not None}
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(f"{name} must be at least {least}, not {value}")
