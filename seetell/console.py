@@ -1,0 +1,167 @@
+"""What a person reads while a verb works: sentences, progress, and errors with their exit codes.
+
+Everything here goes to standard error, so that standard output stays free for results. Failures that a
+user can act upon are one tree, each with the exit code it ends the command with:
+
+    SeetellError
+    ├── Failed        1   the work itself did not succeed
+    ├── UsageError    2   the command or the recipe says something impossible
+    ├── BadInput      3   a file or a data set is not what it should be
+    └── ServiceError  4   a service outside this machine failed
+
+A message is one sentence: what happened, where, and what would help.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.text import Text
+
+PLAIN_LINE_EVERY_S = 10.0
+
+
+class SeetellError(Exception):
+    """A failure told in one sentence; the command prints it and ends with `exit_code`."""
+
+    exit_code = 1
+
+
+class Failed(SeetellError):
+    """The work itself did not succeed."""
+
+
+class UsageError(SeetellError):
+    """What was asked for cannot be done as it was asked."""
+
+    exit_code = 2
+
+
+class BadInput(SeetellError):
+    """A file or a data set is not what it should be."""
+
+    exit_code = 3
+
+
+class ServiceError(SeetellError):
+    """A service outside this machine failed."""
+
+    exit_code = 4
+
+
+console = Console(stderr=True, highlight=False)
+
+
+def say(sentence: str) -> None:
+    """Tells the user a sentence; silent under --quiet."""
+    console.print(sentence, markup=False, soft_wrap=True)
+
+
+def marked(pieces: Iterable[tuple[str, bool]]) -> Text:
+    """Pieces of a prompt, the supervised ones in green and underlined.
+
+    Underlining is kept where NO_COLOR takes the colour away.
+    """
+    text = Text()
+    for piece, supervised in pieces:
+        text.append(piece, style="bold green underline" if supervised else "dim")
+    return text
+
+
+class Bar(Protocol):
+    """Counts finished pieces of work; `fields` are figures shown beside the count, such as `loss=0.31`."""
+
+    def advance(self, n: int = 1, **fields: float | str) -> None: ...
+
+
+@contextmanager
+def progress(description: str, total: int | None, done: int = 0) -> Generator[Bar]:
+    """A bar with rate and time left on a terminal, else a plain line about every ten seconds.
+
+    `done` is what an earlier run had finished: it counts as done but not towards the rate.
+    """
+    count = _Count(total, done)
+    if not console.is_terminal:
+        lines = _PlainBar(description, count, say)
+        yield lines
+        lines.close()
+        return
+    from rich.progress import BarColumn, Progress, TextColumn  # here because drawing a bar is rare and its import slow
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}"))
+    with Progress(*columns, console=console) as bars:
+        task = bars.add_task(description, total=total, completed=done, status=count.status())
+
+        def show() -> None:
+            bars.update(task, completed=count.done, status=count.status())
+
+        yield _TerminalBar(count, show)
+        show()
+
+
+class _Count:
+    """How much is done, how fast, and what the last figures were."""
+
+    def __init__(self, total: int | None, done: int) -> None:
+        self.total, self.done, self.first = total, done, done
+        self.started_s = time.monotonic()
+        self.fields: dict[str, float | str] = {}
+
+    def add(self, n: int, fields: dict[str, float | str]) -> None:
+        self.done += n
+        self.fields.update(fields)
+
+    def status(self) -> str:
+        """For example `120/1000 · 12.1/s · 1:13 left · loss 0.312`."""
+        elapsed_s = time.monotonic() - self.started_s
+        rate = (self.done - self.first) / elapsed_s if elapsed_s > 0 else 0.0
+        parts = [f"{self.done}" if self.total is None else f"{self.done}/{self.total}"]
+        if rate > 0:
+            parts.append(f"{rate:.3g}/s" if rate < 100 else f"{rate:.0f}/s")
+            if self.total is not None and self.done < self.total:
+                parts.append(f"{duration((self.total - self.done) / rate)} left")
+        parts += [
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in self.fields.items()
+        ]
+        return " · ".join(parts)
+
+
+class _TerminalBar:
+    def __init__(self, count: _Count, show: Callable[[], None]) -> None:
+        self.count, self.show = count, show
+
+    def advance(self, n: int = 1, **fields: float | str) -> None:
+        self.count.add(n, fields)
+        self.show()
+
+
+class _PlainBar:
+    def __init__(self, description: str, count: _Count, write: Callable[[str], None]) -> None:
+        self.description, self.count, self.write = description, count, write
+        self.told_s = time.monotonic()
+        self.told = -1
+
+    def advance(self, n: int = 1, **fields: float | str) -> None:
+        self.count.add(n, fields)
+        if time.monotonic() - self.told_s >= PLAIN_LINE_EVERY_S:
+            self._tell()
+
+    def close(self) -> None:
+        if self.told != self.count.done:
+            self._tell()
+
+    def _tell(self) -> None:
+        self.write(f"{self.description}: {self.count.status()}")
+        self.told, self.told_s = self.count.done, time.monotonic()
+
+
+def duration(seconds: float) -> str:
+    """`0:07`, `1:13`, `2:05:00`."""
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

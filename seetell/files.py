@@ -1,0 +1,203 @@
+"""Files that survive a crash: atomic writes, append-only JSONL, hashes, manifests.
+
+A file written here is either the old one or the new one, whatever kills the process; a JSONL file may end
+in a torn line, which readers ignore and the next writer removes; a folder is whole when its manifest,
+which is written last, names every file with its size and hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+MANIFEST = "manifest.json"
+ROWS_PER_SYNC = 64
+
+
+class DamagedFile(ValueError):
+    """A file does not hold what it should; the message names it and says what is wrong."""
+
+
+def write_atomic(path: str | Path, data: bytes | str) -> None:
+    """Writes the whole file or leaves what was there before."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data.encode("utf-8") if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def read_json(path: str | Path) -> Any:
+    try:
+        return json.loads(Path(path).read_bytes())
+    except ValueError as error:
+        raise DamagedFile(f"{path} is not JSON: {error}.") from None
+
+
+def as_object(value: Any) -> dict[str, Any] | None:
+    """The value if it is a JSON object: JSON from outside is `Any` until someone has looked."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def as_list(value: Any) -> list[Any] | None:
+    """The value if it is a JSON list."""
+    return cast("list[Any]", value) if isinstance(value, list) else None
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Indented, in the order given; a number that is not finite is a ValueError, for JSON has no word for it."""
+    write_atomic(path, _json(value, indent=2))
+
+
+class JsonlWriter:
+    """Appends rows; they reach the disk in groups and at `flush` or the end of the `with` block."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        _mend_last_line(self.path)
+        self._file = self.path.open("ab")
+        self._waiting = 0
+
+    def write(self, row: Mapping[str, object]) -> None:
+        self._file.write(_json(row).encode("utf-8"))
+        self._waiting += 1
+        if self._waiting >= ROWS_PER_SYNC:
+            self.flush()
+
+    def flush(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._waiting = 0
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self.flush()
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def append_jsonl(path: str | Path) -> JsonlWriter:
+    """Opens a JSONL file for appending, without the torn last line that a killed writer may have left."""
+    return JsonlWriter(path)
+
+
+def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The rows of a JSONL file; blank lines and a torn last line are passed over."""
+    with Path(path).open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            row = _row(line)
+            if row is not None:
+                yield row
+            elif line.endswith(b"\n"):
+                shown = line[:60].decode(errors="replace")
+                raise DamagedFile(f"{path}, line {number}, is not a JSON object: {shown!r}.")
+
+
+def sha256_file(path: str | Path) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def write_manifest(folder: str | Path) -> None:
+    """Flushes every file of a finished folder to the disk, then writes their sizes and hashes, last."""
+    folder = Path(folder)
+    files = _files(folder)
+    for path in (*files, *{path.parent for path in files}):
+        _sync(path)
+    entries = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        for path in files
+    }
+    write_json(folder / MANIFEST, {"files": entries})
+
+
+def check_manifest(folder: str | Path) -> None:
+    """Raises DamagedFile unless every file that the manifest names is there with its size and hash."""
+    folder = Path(folder)
+    if not (folder / MANIFEST).is_file():
+        raise DamagedFile(f"{folder} has no {MANIFEST}: writing it was never finished.")
+    entries = as_object((as_object(read_json(folder / MANIFEST)) or {}).get("files"))
+    if entries is None:
+        raise DamagedFile(f"{folder / MANIFEST} names no files.")
+    for name, entry in entries.items():
+        path = folder / name
+        if not path.is_file():
+            raise DamagedFile(f"{path} is missing, though the manifest names it.")
+        size_bytes = path.stat().st_size
+        if size_bytes != entry["bytes"]:
+            raise DamagedFile(f"{path} has {size_bytes} bytes, the manifest says {entry['bytes']}.")
+        if sha256_file(path) != entry["sha256"]:
+            raise DamagedFile(f"{path} is not the file that the manifest describes: its hash differs.")
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        return as_object(json.loads(line))
+    except ValueError:
+        return None
+
+
+def _mend_last_line(path: Path) -> None:
+    """A last line without its newline is ended if it is a whole row, else cut off."""
+    if not path.exists():
+        path.touch()
+        _sync(path.parent)
+        return
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        last = b""
+        while len(last) < size and b"\n" not in last:
+            block = min(1 << 16, size - len(last))
+            file.seek(size - len(last) - block)
+            last = file.read(block) + last
+        last = last.rpartition(b"\n")[2]
+        if last and _row(last) is None:
+            file.truncate(size - len(last))
+        elif last:
+            file.seek(0, os.SEEK_END)
+            file.write(b"\n")
+
+
+def _json(value: object, indent: int | None = None) -> str:
+    """Readable in every script; escaped only where the text holds half a surrogate pair, which no encoding can."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=indent, allow_nan=False)
+    return text + "\n"
+
+
+def _sync(path: Path) -> None:
+    """Makes the disk hold what was written to a file, or renamed in a folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

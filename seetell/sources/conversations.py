@@ -1,0 +1,230 @@
+"""Conversation files: LLaVA's JSON list, or the same rows one a line (JSONL).
+
+A row is `{"id", "image": name or names, "conversations": [{"from": "human" | "gpt", "value"}, …]}`. The tag
+`<image>` in a human value is where a picture stands; here it becomes an `Image` among the words, in
+place, and the newline that separated it from them goes. In a row without pictures the tag is plain text.
+A row that is not as it should be becomes a `Rejected`; only a file that is not JSON at all is an error.
+
+Source: the format of Liu et al. 2023 (arXiv:2304.08485) as the released data sets have it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from seetell.console import BadInput, UsageError
+from seetell.files import DamagedFile, as_list, as_object, read_jsonl, write_atomic, write_json
+from seetell.types import Conversation, Image, Rejected, Role, Scene, Turn
+
+TAG = "<image>"
+SPEAKERS: dict[str, Role] = {"system": "system", "human": "user", "gpt": "assistant"}
+BLOCK_CHARS = 1 << 20
+MAX_RAW_CHARS = 2000
+_SEPARATOR = re.compile(r"\s*([,\]])")
+
+
+def read_conversations(
+    path: str | Path, images_dir: str | Path = "", format: str = "auto"
+) -> Iterator[Conversation | Rejected]:
+    """Every row of the file in order; image names are taken from `images_dir`, and nothing is opened.
+
+    `format` is `json` (a list), `jsonl`, or `auto`: a file that begins with `[` is a list.
+    """
+    path = Path(path)
+    if format not in ("auto", "json", "jsonl"):
+        raise UsageError(f"The data format {format!r} is not known: use auto, json or jsonl.")
+    if not path.is_file():
+        raise BadInput(f"There is no data file {path}.")
+    return _conversations(path, Path(images_dir), format)
+
+
+def write_conversations(path: str | Path, conversations: Iterable[Conversation], images_dir: str | Path = "") -> None:
+    """Writes LLaVA's JSON list; pictures under `images_dir` are named from there, others by their whole path.
+
+    A picture that has no file yet is written into `images_dir`.
+    """
+    write_json(path, [_write_row(conversation, Path(images_dir)) for conversation in conversations])
+
+
+def captions_as_pairs(scenes: Iterable[Scene], seed: int = 0) -> Iterator[Conversation]:
+    """Stage-1 rows: a user turn that is only a picture, and one of its captions, drawn by `seed`, as the answer.
+
+    The released sets put a request to describe the picture beside it; the `plain` template drops it, so it is
+    not written here. A scene without a picture or a caption makes no pair.
+    """
+    for scene in scenes:
+        if scene.image is not None and scene.captions:
+            caption = random.Random(f"{seed}:{scene.id}").choice(scene.captions)
+            turns = (Turn("user", (scene.image,)), Turn("assistant", (caption.strip(),)))
+            yield Conversation(scene.id, turns, source="captions")
+
+
+def _conversations(path: Path, images_dir: Path, format: str) -> Iterator[Conversation | Rejected]:
+    number = -1
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = _first_sign(file)
+            if format == "auto":
+                format = "json" if first == "[" else "jsonl"
+            for number, row in enumerate(_list_rows(file) if format == "json" else read_jsonl(path)):
+                yield _read_row(row, number, images_dir, path.name)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{path} is not a whole JSON list: row {number + 1}: {error.msg}.") from None
+    except (DamagedFile, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is not a conversation file (a JSON list, or one JSON object a line): {error}") from None
+    if number < 0 and format == "jsonl" and first:
+        raise BadInput(f"{path} is not a conversation file (a JSON list, or one JSON object a line).")
+
+
+def _first_sign(file: TextIO) -> str:
+    """The first character that is not space; the file is wound back."""
+    sign = file.read(1)
+    while sign.isspace():
+        sign = file.read(1)
+    file.seek(0)
+    return sign
+
+
+def _list_rows(file: TextIO) -> Iterator[Any]:
+    """The members of a JSON list, one at a time: a file of 665,000 rows never stands in memory as a whole."""
+    decoder = json.JSONDecoder()
+    text = file.read(BLOCK_CHARS).lstrip()
+    if not text.startswith("["):
+        raise json.JSONDecodeError("a list begins with [", text, 0)
+    at, sign = 1, "]" if text[1:].lstrip().startswith("]") else ","
+    if sign == "]":
+        at = text.index("]") + 1
+    while sign != "]":
+        try:
+            row, end = decoder.raw_decode(text, _skip_space(text, at))
+            after = _SEPARATOR.match(text, end)
+            if after is None:
+                raise json.JSONDecodeError("neither a comma nor the closing bracket follows", text, end)
+        except json.JSONDecodeError:
+            more = file.read(max(BLOCK_CHARS, len(text) - at))
+            if not more:
+                raise
+            text, at = text[at:] + more, 0
+            continue
+        yield row
+        at, sign = after.end(), after[1]
+    if text[at:].strip() or file.read(BLOCK_CHARS).strip():
+        raise json.JSONDecodeError("something follows the end of the list", text, at)
+
+
+def _skip_space(text: str, at: int) -> int:
+    while text[at : at + 1].isspace():
+        at += 1
+    return at
+
+
+class _Problem(Exception):
+    """Why a row is not a conversation: the phrase that reports count by, and the detail."""
+
+
+def _read_row(value: Any, number: int, images_dir: Path, source: str) -> Conversation | Rejected:
+    row = as_object(value) or {}
+    id = str(row.get("id", f"row {number}"))
+    try:
+        names = _image_names(row.get("image"))
+        spoken = _spoken(row.get("conversations"))
+        images = [Image(str(images_dir / name)) for name in names]
+        return Conversation(id, _turns(spoken, images), source=source)
+    except _Problem as problem:
+        reason, detail = problem.args
+        return Rejected(id, reason, detail, raw=json.dumps(value, ensure_ascii=False)[:MAX_RAW_CHARS])
+
+
+def _image_names(value: Any) -> list[str]:
+    names = [] if value is None else as_list(value) or [value]
+    if not all(isinstance(name, str) and name for name in names):
+        raise _Problem("bad image name", f"'image' must be a name or a list of names, not {value!r}")
+    return names
+
+
+def _spoken(value: Any) -> list[tuple[Role, str]]:
+    """Who said what; the order of speakers is checked here."""
+    said: list[tuple[Role, str]] = []
+    for at, entry in enumerate(as_list(value) or []):
+        turn = as_object(entry) or {}
+        speaker, text = turn.get("from"), turn.get("value")
+        if not isinstance(text, str):
+            raise _Problem("turn without text", f"turn {at} has no text under 'value'")
+        if speaker not in tuple(SPEAKERS):
+            raise _Problem("unknown speaker", f"turn {at} is from {speaker!r}, which is none of {', '.join(SPEAKERS)}")
+        said.append((SPEAKERS[speaker], text))
+    if not said:
+        raise _Problem("no conversation", "'conversations' is missing, empty or not a list")
+    roles = [role for role, _ in said if role != "system"]
+    if any(role == "system" for role, _ in said[1:]) or not roles:
+        raise _Problem("speakers out of order", "a system text may only come first, before someone speaks")
+    if roles != [("user", "assistant")[at % 2] for at in range(len(roles))]:
+        raise _Problem("speakers out of order", "human and gpt must speak by turns, human first")
+    return said
+
+
+def _turns(spoken: Sequence[tuple[Role, str]], images: Sequence[Image]) -> tuple[Turn, ...]:
+    """Puts the pictures where the tags are, in order; without pictures the tag is plain text."""
+    if not images:
+        return tuple(Turn(role, (text,)) for role, text in spoken)
+    if any(role != "user" and TAG in text for role, text in spoken):
+        raise _Problem("image tag outside a question", f"only a human turn may hold {TAG}")
+    tags = sum(text.count(TAG) for _, text in spoken)
+    if tags != len(images):
+        raise _Problem("image tags and images differ", f"{tags} {TAG} tags stand for {len(images)} images")
+    waiting = iter(images)
+    return tuple(Turn(role, _parts(text, waiting)) for role, text in spoken)
+
+
+def _parts(text: str, images: Iterator[Image]) -> tuple[str | Image, ...]:
+    """Words and pictures in order; one newline beside a tag separates, and goes."""
+    pieces = text.split(TAG)
+    parts: list[str | Image] = []
+    for at, piece in enumerate(pieces):
+        if at:
+            parts.append(next(images))
+            piece = piece.removeprefix("\n")
+        if at < len(pieces) - 1:
+            piece = piece.removesuffix("\n")
+        if piece or len(pieces) == 1:
+            parts.append(piece)
+    return tuple(parts)
+
+
+def _write_row(conversation: Conversation, images_dir: Path) -> dict[str, Any]:
+    if conversation.images and any(TAG in turn.text for turn in conversation.turns):
+        raise BadInput(
+            f"Conversation {conversation.id} has pictures and spells {TAG} in its words: no file can hold both."
+        )
+    names = [_name(image, images_dir) for image in conversation.images]
+    speakers = {role: speaker for speaker, role in SPEAKERS.items()}
+    turns = [{"from": speakers[turn.role], "value": _value(turn)} for turn in conversation.turns]
+    image: dict[str, Any] = {"image": names[0] if len(names) == 1 else names} if names else {}
+    return {"id": conversation.id, **image, "conversations": turns}
+
+
+def _value(turn: Turn) -> str:
+    """A turn's words with tags for its pictures; a newline separates the two."""
+    text = ""
+    for at, part in enumerate(turn.parts):
+        beside = at > 0 and not (isinstance(part, str) and isinstance(turn.parts[at - 1], str))
+        text += ("\n" if beside else "") + (part if isinstance(part, str) else TAG)
+    return text
+
+
+def _name(image: Image, images_dir: Path) -> str:
+    """The picture's name from `images_dir`; one that has no file yet is written there, named by its content."""
+    if image.data is not None:
+        suffix = ".png" if image.data.startswith(b"\x89PNG") else ".jpg"
+        name = hashlib.sha256(image.data).hexdigest()[:16] + suffix
+        if not (images_dir / name).exists():
+            write_atomic(images_dir / name, image.data)
+        return name
+    path = Path(image.path)
+    return path.relative_to(images_dir).as_posix() if path.is_relative_to(images_dir) else str(path.absolute())
