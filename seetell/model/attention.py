@@ -1,0 +1,118 @@
+"""Attention that never crosses a document, registered with transformers under the name "seetell_packed".
+
+A batch here is one row of documents laid end to end. Every layer of a transformers decoder calls the
+function below; it hands queries, keys and values to the *pass* that the VLM put into the call (`attending`):
+
+- `Packed`   documents end to end, each causal in itself: training and scoring
+- `Prefill`  the same, and keys and values are kept in a cache (`cache.py`)
+- `Decode`   one new token for each running row, over what its row has in the cache (`cache.py`)
+
+No dense mask is ever built: transformers builds none for a name that its mask interface does not know.
+What a family asks and this code lacks (soft cap, sinks, a window shorter than a document) is refused by a
+sentence, never ignored.
+
+Shapes  T tokens, K documents, H heads, G key-value heads, L longest length, E head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AttentionInterface
+
+from ..console import UsageError
+
+NAME = "seetell_packed"
+
+
+class Attending(Protocol):
+    """A pass through the language model: how its tokens see each other."""
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that a query of this pass looks back on."""
+        ...
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float) -> Tensor:
+        """[B, H, T, E], [B, G, T, E] twice -> [B, T, H, E]"""
+        ...
+
+
+class Packed:
+    """Documents end to end, each seeing only its own past. `starts` are the K+1 cumulative offsets."""
+
+    def __init__(self, starts: Sequence[int]) -> None:
+        self.spans = [(first, last) for first, last in zip(starts, starts[1:], strict=False) if last > first]
+        self.longest = max((last - first for first, last in self.spans), default=0)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float) -> Tensor:
+        """[1, H, T, E], [1, G, T, E] twice -> [1, T, H, E]"""
+        out = [
+            causal(query[:, :, first:last], key[:, :, first:last], value[:, :, first:last], scale, dropout)
+            for first, last in self.spans
+        ]
+        return torch.cat(out, dim=2).transpose(1, 2)
+
+
+def causal(query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float = 0.0) -> Tensor:
+    """[B, H, T, E], [B, G, T, E] twice -> [B, H, T, E]"""
+    return functional.scaled_dot_product_attention(
+        query, key, value, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=query.shape[1] != key.shape[1]
+    )
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    position_bias: Tensor | None = None,
+    attending: Attending | None = None,
+    **_: object,
+) -> tuple[Tensor, None]:
+    """What transformers' attention layers call. [B, H, T, E], [B, G, T, E] twice -> [B, T, H, E]"""
+    family = type(module).__name__.removesuffix("Attention")
+    if attending is None:
+        raise UsageError(
+            f"{family} was called without its documents: go through VLM.forward, or give the language model back its own "
+            'attention with set_attn_implementation("sdpa").'
+        )
+    asked = {"a soft cap on attention": softcap, "attention sinks": s_aux, "a position bias": position_bias}
+    for what, given in asked.items():
+        if given is not None:
+            raise UsageError(f"{family} asks for {what}, which packed attention does not have: choose another language model.")
+    if sliding_window is not None and attending.longest > sliding_window:
+        raise UsageError(
+            f"{family} looks back {sliding_window} tokens at most and a document has {attending.longest}: "
+            f"set max_tokens to {sliding_window} or less."
+        )
+    layer: int = getattr(module, "layer_idx", 0)
+    return attending.attend(layer, query, key, value, scaling, dropout), None
+
+
+def check_language(language: nn.Module) -> None:
+    """Refuses, by name, a language model whose layers cannot run packed or whose head is more than one matrix."""
+    config = language.config
+    family = type(language).__name__
+    if not getattr(language, "_supports_attention_backend", False):
+        raise UsageError(f"{family} does not take an attention function from outside: choose another language model.")
+    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    if kinds:
+        raise UsageError(f"{family} has layers of {', '.join(sorted(kinds))}, which do not keep documents apart.")
+    for asked in ("final_logit_softcapping", "attn_logit_softcapping", "logits_scaling", "logit_scale"):
+        if getattr(config, asked, None) not in (None, 1.0):
+            raise UsageError(f"{family} sets {asked}, which a LLaVA checkpoint cannot hold: choose another language model.")
+
+
+AttentionInterface.register(NAME, packed_attention)

@@ -1,0 +1,147 @@
+"""Keys and values of running conversations: one row (slot) a conversation, each with its own length.
+
+`Prefill` writes whole documents into their slots, or continues a slot that already holds a beginning;
+`Decode` adds one token to each of several slots. Rows are apart: a slot's result does not depend on
+its neighbours, beyond the rounding of a float.
+
+Shapes  S slots in use, K documents, T tokens, H heads, G key-value heads, L cached length, E head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..console import UsageError
+from .attention import causal
+
+
+class KeyValueCache:
+    """Room for `slots` rows of at most `max_tokens`; each layer's memory is taken when it is first written."""
+
+    def __init__(self, slots: int, max_tokens: int) -> None:
+        self.slots = slots
+        self.max_tokens = max_tokens
+        self.lengths = [0] * slots
+        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def clear(self, slot: int) -> None:
+        """Frees a slot for another conversation."""
+        self.lengths[slot] = 0
+
+    def truncate(self, slot: int, length: int) -> None:
+        """Forgets what a slot holds beyond its first `length` tokens."""
+        self.lengths[slot] = min(self.lengths[slot], length)
+
+    def layer(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """A layer's keys and values, [slots, G, max_tokens, E] each, in the type of the tensors given."""
+        if layer not in self._layers:
+            # Zeros, not empty: a masked place weighs nothing, but nothing times NaN is NaN.
+            self._layers[layer] = (self._room(key), self._room(value))
+        return self._layers[layer]
+
+    def _room(self, like: Tensor) -> Tensor:
+        return like.new_zeros(self.slots, like.shape[1], self.max_tokens, like.shape[3])
+
+    def check_room(self, slot: int, tokens: int) -> None:
+        """Refuses tokens that the slot has no place for."""
+        held = self.lengths[slot]
+        if held + tokens > self.max_tokens:
+            raise UsageError(
+                f"A conversation of {held + tokens} tokens does not fit the cache of {self.max_tokens}: start a new one, "
+                "or make the cache longer."
+            )
+
+
+class Prefill:
+    """Documents end to end, document i written to slots[i] behind what that slot holds, which it sees too."""
+
+    def __init__(self, starts: Sequence[int], cache: KeyValueCache, slots: Sequence[int]) -> None:
+        if len(slots) != len(starts) - 1 or len(set(slots)) != len(slots):
+            raise ValueError(f"{len(starts) - 1} documents need as many different slots, not {list(slots)}")
+        self.rows = list(zip(slots, starts, starts[1:], strict=False))
+        self.cache = cache
+        for slot, first, last in self.rows:
+            cache.check_room(slot, last - first)
+        self.longest = max((cache.lengths[slot] + last - first for slot, first, last in self.rows), default=0)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float) -> Tensor:
+        """[1, H, T, E], [1, G, T, E] twice -> [1, T, H, E]"""
+        keys, values = self.cache.layer(layer, key, value)
+        out: list[Tensor] = []
+        for slot, first, last in self.rows:
+            held = self.cache.lengths[slot]
+            end = held + last - first
+            keys[slot, :, held:end] = key[0, :, first:last]
+            values[slot, :, held:end] = value[0, :, first:last]
+            asked = query[:, :, first:last]
+            if held == 0:
+                out.append(causal(asked, key[:, :, first:last], value[:, :, first:last], scale))
+            else:
+                seen = torch.ones(last - first, end, dtype=torch.bool, device=query.device).tril(held)
+                out.append(
+                    functional.scaled_dot_product_attention(
+                        asked,
+                        keys[slot : slot + 1, :, :end].to(query.dtype),
+                        values[slot : slot + 1, :, :end].to(query.dtype),
+                        attn_mask=seen,
+                        scale=scale,
+                        enable_gqa=query.shape[1] != key.shape[1],
+                    )
+                )
+        return torch.cat(out, dim=2).transpose(1, 2)
+
+    def finish(self) -> None:
+        """Once every layer is written: the slots are as much longer."""
+        for slot, first, last in self.rows:
+            self.cache.lengths[slot] += last - first
+
+
+class Decode:
+    """One token more for each of S slots: all of them attend in one call, over a view of the cache."""
+
+    def __init__(self, cache: KeyValueCache, slots: Sequence[int], device: torch.device) -> None:
+        if len(set(slots)) != len(slots):
+            raise ValueError(f"a slot takes one token at a time, not {list(slots)}")
+        for slot in slots:
+            cache.check_room(slot, 1)
+        self.cache = cache
+        self.slots = list(slots)
+        self.longest = max((cache.lengths[slot] + 1 for slot in slots), default=0)
+        # Attending over rows [0, highest slot] reads the cache in place; picking the rows out would copy it.
+        self.height = max(slots, default=-1) + 1
+        self.rows = torch.tensor(self.slots, device=device)
+        self.positions = torch.tensor([cache.lengths[slot] for slot in slots], device=device)
+        last_seen = torch.zeros(self.height, dtype=torch.long, device=device)
+        last_seen[self.rows] = self.positions
+        self.unseen = torch.arange(self.longest, device=device)[None, :] > last_seen[:, None]
+        self._bias: Tensor | None = None
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float) -> Tensor:
+        """[S, H, 1, E], [S, G, 1, E] twice -> [S, 1, H, E]"""
+        keys, values = self.cache.layer(layer, key, value)
+        keys[self.rows, :, self.positions] = key[:, :, 0].to(keys.dtype)
+        values[self.rows, :, self.positions] = value[:, :, 0].to(values.dtype)
+        heads, groups = query.shape[1], key.shape[1]
+        # The heads that share a key-value head become queries of it, so that keys are never repeated.
+        asked = query.new_zeros(self.height, groups, heads // groups, query.shape[3])
+        asked[self.rows] = query.reshape(len(self.slots), groups, heads // groups, -1)
+        if self._bias is None or self._bias.dtype != query.dtype:
+            bias = torch.zeros_like(self.unseen, dtype=query.dtype).masked_fill_(self.unseen, float("-inf"))
+            self._bias = bias[:, None, None, :]
+        seen = functional.scaled_dot_product_attention(
+            asked,
+            keys[: self.height, :, : self.longest].to(query.dtype),
+            values[: self.height, :, : self.longest].to(query.dtype),
+            attn_mask=self._bias.expand(-1, -1, asked.shape[2], -1),
+            scale=scale,
+        )
+        return seen[self.rows].reshape(len(self.slots), 1, heads, -1)
+
+    def finish(self) -> None:
+        """Once every layer is written: each slot is one token longer."""
+        for slot in self.slots:
+            self.cache.lengths[slot] += 1

@@ -1,0 +1,172 @@
+"""A vision tower, a connector and a language model: what LLaVA is.
+
+`see` turns pictures into embeddings, `merge` puts them where the text has slots for them, `forward` runs
+packed documents through the language model and `logits` its head. `prefill` and `decode` are the same for
+answering, with a cache. The tower and the language model are transformers' own modules, unchanged.
+
+Source  Liu et al. 2023, arXiv:2304.08485.
+
+Shapes  T tokens of packed documents, K documents, N images, P slots of an image, V tower width,
+        D language width, S running rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from ..console import BadInput
+from . import connector as connectors
+from .attention import NAME, Attending, Packed, check_language
+from .cache import Decode, KeyValueCache, Prefill
+from .tower import has_cls, hidden_state, layers_used, normalized, side_and_patch
+
+
+class VLM(nn.Module):
+    """Sees and tells. `keep_cls` gives the tower's CLS token a slot of its own, before the patches."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        vision: nn.Module,
+        connector: nn.Module,
+        language: nn.Module,
+        *,
+        image_id: int,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+        feature_layer: int = -2,
+        keep_cls: bool = False,
+    ) -> None:
+        super().__init__()
+        check_language(language)
+        language.set_attn_implementation(NAME)
+        self.vision = vision.requires_grad_(False).eval()
+        self.connector = connector
+        self.language = language
+        self.image_id = image_id
+        self.feature_layer = feature_layer
+        self._layers_used = layers_used(vision, feature_layer)
+        self._has_cls = has_cls(vision)
+        self.keep_cls = keep_cls and self._has_cls
+        self.side_px, self.patch_px = side_and_patch(vision)
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean, dtype=torch.float32), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std, dtype=torch.float32), persistent=False)
+
+    @property
+    def slots_per_image(self) -> int:
+        """P: how many places of the sentence one picture takes."""
+        return connectors.slots(self.side_px, self.patch_px, self.keep_cls)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the language model is."""
+        return self.language.get_input_embeddings().weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the language model is stored in."""
+        return self.language.get_input_embeddings().weight.dtype
+
+    def train(self, mode: bool = True) -> Self:
+        """As nn.Module's, but the tower, which is never trained, stays in evaluation."""
+        super().train(mode)
+        self.vision.eval()
+        return self
+
+    @torch.no_grad()
+    def tower_features(self, pixels: Tensor) -> Tensor:
+        """uint8 or normalized [N, 3, H, W] -> [N, P, V]"""
+        if pixels.shape[0] == 0:
+            return torch.zeros(
+                0, self.slots_per_image, self.vision.config.hidden_size, dtype=self.vision.dtype, device=pixels.device
+            )
+        numbers = normalized(pixels, self.pixel_mean, self.pixel_std, self.vision.dtype)
+        hidden = hidden_state(self.vision, numbers, self._layers_used)
+        return hidden[:, 1:] if self._has_cls and not self.keep_cls else hidden
+
+    def see(self, pixels: Tensor) -> Tensor:
+        """uint8 or normalized [N, 3, H, W] -> [N, P, D]. No image at all gives [0, P, D], still in the connector's graph."""
+        return self.connector(self.tower_features(pixels))
+
+    def merge(self, ids: Tensor, features: Tensor) -> Tensor:
+        """[T], [N, P, D] -> [T, D]: the text's embeddings, with the pictures' in their slots, in order."""
+        rows = (ids == self.image_id).nonzero().squeeze(1)
+        given = features.shape[0] * features.shape[1]
+        if rows.shape[0] != given:
+            raise BadInput(
+                f"The text has {rows.shape[0]} image slots and the pictures fill {given} "
+                f"({features.shape[0]} of {features.shape[1]}): encode them with this model's own processor."
+            )
+        embeddings = self.language.get_input_embeddings()(ids)
+        return embeddings.index_copy(0, rows, features.flatten(0, 1).to(embeddings.dtype))
+
+    def forward(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        starts: Tensor | Sequence[int],
+        pixels: Tensor | None = None,
+        features: Tensor | None = None,
+    ) -> Tensor:
+        """ids, positions [T], starts [K+1], and pixels [N, 3, H, W] or features [N, P, D] -> hidden [T, D].
+
+        Pictures are given as pixels, or as what `see` made of them; neither is the same as none.
+        """
+        return self._run(self._embed(ids, pixels, features)[None], positions[None], Packed(_offsets(starts)))[0]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[*, D] -> [*, vocabulary]"""
+        return self.language.get_output_embeddings()(hidden)
+
+    @torch.no_grad()
+    def prefill(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        starts: Tensor | Sequence[int],
+        features: Tensor | None,
+        cache: KeyValueCache,
+        slots: Sequence[int],
+    ) -> Tensor:
+        """ids, positions [T], starts [K+1], features [N, P, D] -> the last hidden state of each document, [K, D].
+
+        Document i goes to slots[i], behind what that slot holds: its positions then begin at `cache.lengths[slots[i]]`.
+        """
+        offsets = _offsets(starts)
+        attending = Prefill(offsets, cache, slots)
+        hidden = self._run(self._embed(ids, None, features)[None], positions[None], attending)[0]
+        attending.finish()
+        return hidden[torch.tensor(offsets[1:], device=hidden.device) - 1]
+
+    @torch.no_grad()
+    def decode(self, ids: Tensor, cache: KeyValueCache, slots: Sequence[int]) -> Tensor:
+        """One token for each running row: ids [S], ids[i] continues slots[i] -> hidden [S, D]"""
+        attending = Decode(cache, slots, ids.device)
+        embeddings = self.language.get_input_embeddings()(ids)[:, None]
+        hidden = self._run(embeddings, attending.positions[:, None], attending)[:, 0]
+        attending.finish()
+        return hidden
+
+    def _embed(self, ids: Tensor, pixels: Tensor | None, features: Tensor | None) -> Tensor:
+        """[T], pictures -> [T, D]"""
+        if features is None:
+            if pixels is None:
+                pixels = torch.zeros(0, 3, self.side_px, self.side_px, dtype=torch.uint8, device=ids.device)
+            features = self.see(pixels)
+        return self.merge(ids, features)
+
+    def _run(self, embeddings: Tensor, positions: Tensor, attending: Attending) -> Tensor:
+        """[B, T, D], [B, T] -> [B, T, D]"""
+        return self.language.base_model(
+            inputs_embeds=embeddings, position_ids=positions, use_cache=False, attending=attending
+        ).last_hidden_state
+
+
+def _offsets(starts: Tensor | Sequence[int]) -> list[int]:
+    return starts.tolist() if isinstance(starts, Tensor) else list(starts)
