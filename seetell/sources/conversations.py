@@ -20,6 +20,7 @@ from typing import Any, TextIO
 
 from seetell.console import BadInput, UsageError
 from seetell.files import DamagedFile, as_list, as_object, read_jsonl, write_atomic, write_json
+from seetell.sources.pictures import suffix_of
 from seetell.types import Conversation, Image, Rejected, Role, Scene, Turn
 
 TAG = "<image>"
@@ -221,8 +222,7 @@ def _value(turn: Turn) -> str:
 def _name(image: Image, images_dir: Path) -> str:
     """The picture's name from `images_dir`; one that has no file yet is written there, named by its content."""
     if image.data is not None:
-        suffix = ".png" if image.data.startswith(b"\x89PNG") else ".jpg"
-        name = hashlib.sha256(image.data).hexdigest()[:16] + suffix
+        name = hashlib.sha256(image.data).hexdigest()[:16] + suffix_of(image.data)
         if not (images_dir / name).exists():
             write_atomic(images_dir / name, image.data)
         return name
