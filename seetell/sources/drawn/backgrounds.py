@@ -20,22 +20,22 @@ SKIES: dict[str, tuple[Colour, Colour]] = {  # at the top, at the horizon
     "night": ((22, 26, 50), (52, 58, 88)),
 }
 GROUND_COLOURS: dict[str, Colour] = {
-    "grass": (140, 170, 118),
-    "sand": (220, 204, 166),
-    "snow": (226, 231, 236),
-    "street": (138, 138, 144),
-    "water": (112, 148, 168),
+    "grass": (128, 168, 100),
+    "sand": (226, 204, 152),
+    "snow": (228, 233, 238),
+    "street": (132, 132, 136),
+    "water": (92, 142, 168),
 }
 HOUR_TINTS: dict[str, tuple[Colour, float]] = {
     "day": ((255, 255, 255), 0.0),
-    "evening": ((120, 84, 92), 0.32),
-    "night": ((22, 26, 48), 0.66),
+    "evening": ((132, 84, 84), 0.26),
+    "night": ((16, 20, 44), 0.54),
 }
 WEATHER_VEILS: dict[str, tuple[Colour, float]] = {
     "clear": ((255, 255, 255), 0.0),
-    "rain": ((112, 120, 132), 0.34),
-    "snow": ((172, 180, 192), 0.30),
-    "fog": ((196, 199, 203), 0.62),
+    "rain": ((104, 112, 126), 0.28),
+    "snow": ((172, 180, 192), 0.22),
+    "fog": ((200, 203, 206), 0.58),
 }
 
 
@@ -44,17 +44,20 @@ def paint_background(layout: Layout, side_px: int) -> Image.Image:
     rng = random.Random(layout.seed)
     tint, tint_share = HOUR_TINTS[layout.time]
     veil, veil_share = WEATHER_VEILS[layout.weather]
-    if layout.weather != "clear":
-        veil = mix(veil, tint, tint_share)
+    veil = mix(veil, tint, tint_share * 0.8)
     shift = rng.uniform(-0.08, 0.08)
 
-    def hue(colour: Colour) -> Colour:
+    def hue(colour: Colour, thickness: float = 1.0) -> Colour:
         nudged = mix(colour, (255, 255, 255) if shift > 0 else (0, 0, 0), abs(shift))
-        return mix(nudged, veil, veil_share)
+        return mix(nudged, veil, veil_share * thickness)
 
     ground = mix(GROUND_COLOURS[layout.ground], tint, tint_share)
     top, low = (hue(colour) for colour in SKIES[layout.time])
-    picture = Image.new("RGB", (side_px, side_px), hue(ground))
+    near, dark, light = (  # thinner veils than the sky's: one must still be able to tell sand from grass
+        hue(mix(ground, towards, share), 0.6)
+        for towards, share in ((ground, 0.0), ((0, 0, 0), 0.16), ((255, 255, 255), 0.22))
+    )
+    picture = Image.new("RGB", (side_px, side_px), near)
     horizon_px = round(side_px * rng.uniform(0.48, 0.60))
     fade = Image.linear_gradient("L").resize((side_px, horizon_px), Image.Resampling.BILINEAR)
     sky = Image.composite(Image.new("RGB", fade.size, low), Image.new("RGB", fade.size, top), fade)
@@ -62,8 +65,7 @@ def paint_background(layout: Layout, side_px: int) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     if layout.time == "night" and layout.weather == "clear":
         _night_dots(draw, rng, side_px, horizon_px)
-    _mark_ground(draw, rng, layout.ground, side_px, horizon_px, hue(ground), hue(mix(ground, (0, 0, 0), 0.16)),
-                 hue(mix(ground, (255, 255, 255), 0.22)))
+    _mark_ground(draw, rng, layout.ground, side_px, horizon_px, near, dark, light)
     if layout.weather in ("rain", "snow"):
         _fall(draw, rng, layout, side_px, 60)
     return picture
@@ -133,4 +135,6 @@ def _fall(draw: ImageDraw.ImageDraw, rng: random.Random, layout: Layout, side_px
             draw.line((x, y, x - 0.018 * side_px, y + 0.06 * side_px), fill=ink, width=thick)
         else:
             reach = side_px * rng.uniform(0.005, 0.009)
-            draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=(206, 212, 226) if by_night else (250, 251, 253))
+            draw.ellipse(
+                (x - reach, y - reach, x + reach, y + reach), fill=(206, 212, 226) if by_night else (250, 251, 253)
+            )

@@ -37,7 +37,7 @@ class Drawing:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sprite:
+class PaintedSprite:
     picture: Image.Image  # RGB, edge colour where nothing is painted
     alpha: Image.Image  # L
     mask: Image.Image  # L, 255 where at least half of a pixel is painted
@@ -45,8 +45,10 @@ class _Sprite:
     tight_px: tuple[int, int, int, int]
 
 
-@lru_cache(maxsize=8192)
-def _sprite(kind: str, colour: str, width_px: int, height_px: int, mirrored: bool, night: bool, edge_sub: int) -> _Sprite:
+@lru_cache(maxsize=2048)
+def paint_sprite(
+    kind: str, colour: str, width_px: int, height_px: int, mirrored: bool, night: bool, edge_sub: int
+) -> PaintedSprite:
     """A sprite with its edge, at its final size."""
     wide, high = width_px * FINER, height_px * FINER
     inner_wide, inner_high = wide - 2 * edge_sub, high - 2 * edge_sub
@@ -71,19 +73,19 @@ def _sprite(kind: str, colour: str, width_px: int, height_px: int, mirrored: boo
     small = edged.reduce(FINER)
     alpha = small.getchannel("A")
     mask = alpha.point([0] * 128 + [255] * 128)
-    return _Sprite(small.convert("RGB"), alpha, mask, mask.histogram()[255], mask.getbbox() or (0, 0, 0, 0))
+    return PaintedSprite(small.convert("RGB"), alpha, mask, mask.histogram()[255], mask.getbbox() or (0, 0, 0, 0))
 
 
-def _placed(thing: Thing, side_px: int, night: bool) -> tuple[_Sprite, int, int]:
+def _placed(thing: Thing, side_px: int, night: bool) -> tuple[PaintedSprite, int, int]:
     """A thing's sprite and the pixel of its top left corner."""
     width_px = max(SMALLEST_PX, round(thing.width * side_px))
     height_px = max(SMALLEST_PX, round(thing.height * side_px))
     edge_sub = max(2, round(FINER * 0.75 * side_px / 96))
-    sprite = _sprite(thing.kind, thing.colour, width_px, height_px, thing.mirrored, night, edge_sub)
+    sprite = paint_sprite(thing.kind, thing.colour, width_px, height_px, thing.mirrored, night, edge_sub)
     return sprite, round(thing.x * side_px - width_px / 2), round(thing.y * side_px - height_px / 2)
 
 
-def _tight(sprite: _Sprite, left: int, top: int, side_px: int) -> Corners:
+def _tight(sprite: PaintedSprite, left: int, top: int, side_px: int) -> Corners:
     x0, y0, x1, y1 = sprite.tight_px
 
     def share(pixel: int) -> float:
@@ -137,6 +139,6 @@ def contact_sheet(side_px: int = 64) -> Image.Image:
     for row, kind in enumerate(SPRITES):
         pen.text((6, row * cell_px + cell_px // 2 - 6), kind, fill=(20, 20, 20))
         for column, colour in enumerate(COLOURS):
-            sprite = _sprite(kind, colour, side_px, side_px, False, False, edge_sub)
+            sprite = paint_sprite(kind, colour, side_px, side_px, False, False, edge_sub)
             sheet.paste(sprite.picture, (label_px + column * cell_px + 4, row * cell_px + 4), sprite.alpha)
     return sheet

@@ -9,7 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from seetell.sources.drawn.sprites_pen import CLEAR, Pen, ring_points
+from seetell.sources.drawn.sprites_pen import CLEAR, Colour, Pen, ring_points
+
+TYRE: Colour = (38, 38, 42)
+STEEL: Colour = (190, 190, 196)
+STALK: Colour = (226, 212, 188)
+HAIR: Colour = (74, 54, 44)
+CLOCK_HAND: Colour = (32, 30, 36)
 
 
 def house(pen: Pen) -> None:
@@ -31,14 +37,14 @@ def tree(pen: Pen) -> None:
 
 
 def car(pen: Pen) -> None:
-    pen.polygon([(0.18, 0.46), (0.30, 0.06), (0.66, 0.06), (0.84, 0.46)], pen.ink.main)
-    pen.rectangle(0.0, 0.40, 1.0, 0.80, pen.ink.main, round_share=0.16)
-    pen.polygon([(0.27, 0.42), (0.35, 0.16), (0.46, 0.16), (0.46, 0.42)], pen.ink.pale)
-    pen.polygon([(0.53, 0.42), (0.53, 0.16), (0.63, 0.16), (0.74, 0.42)], pen.ink.pale)
-    pen.rectangle(0.02, 0.64, 0.98, 0.76, pen.ink.dark)
+    pen.polygon([(0.16, 0.46), (0.28, 0.0), (0.68, 0.0), (0.86, 0.46)], pen.ink.main)
+    pen.rectangle(0.0, 0.36, 1.0, 0.84, pen.ink.main, round_share=0.18)
+    pen.polygon([(0.27, 0.36), (0.34, 0.11), (0.46, 0.11), (0.46, 0.36)], pen.ink.pale)
+    pen.polygon([(0.54, 0.36), (0.54, 0.11), (0.64, 0.11), (0.73, 0.36)], pen.ink.pale)
+    pen.rectangle(0.02, 0.68, 0.98, 0.80, pen.ink.dark)
     for x in (0.24, 0.76):
-        pen.disc(x, 0.79, 0.21, (38, 38, 42))
-        pen.disc(x, 0.79, 0.09, (190, 190, 196))
+        pen.disc(x, 0.81, 0.19, TYRE)
+        pen.disc(x, 0.81, 0.08, STEEL)
 
 
 def boat(pen: Pen) -> None:
@@ -118,12 +124,14 @@ def fish(pen: Pen) -> None:
 
 def flower(pen: Pen) -> None:
     pen.line([(0.5, 0.50), (0.5, 1.0)], 0.09, pen.ink.leaf)
-    pen.polygon([(0.5, 0.96), (0.16, 0.72), (0.30, 0.96)], pen.ink.leaf)
-    pen.polygon([(0.5, 0.96), (0.84, 0.72), (0.70, 0.96)], pen.ink.leaf)
-    for x, y in ring_points(0.5, 0.34, (0.23,), 6):
-        pen.ellipse(x - 0.18, y - 0.13, x + 0.18, y + 0.13, pen.ink.main)
-    pen.ellipse(0.36, 0.24, 0.64, 0.44, pen.ink.detail)
-    pen.ellipse(0.40, 0.27, 0.60, 0.41, pen.ink.pale)
+    pen.polygon([(0.5, 0.97), (0.20, 0.76), (0.34, 0.97)], pen.ink.leaf)
+    pen.polygon([(0.5, 0.97), (0.80, 0.76), (0.66, 0.97)], pen.ink.leaf)
+    for angle in range(0, 360, 60):
+        x = 0.5 + 0.29 * math.sin(math.radians(angle))
+        y = 0.36 - 0.23 * math.cos(math.radians(angle))
+        pen.ellipse(x - 0.21, y - 0.145, x + 0.21, y + 0.145, pen.ink.main)
+    pen.ellipse(0.36, 0.26, 0.64, 0.46, pen.ink.detail)
+    pen.ellipse(0.41, 0.295, 0.59, 0.425, pen.ink.pale)
 
 
 def ball(pen: Pen) -> None:
@@ -166,8 +174,9 @@ def kite(pen: Pen) -> None:
     pen.polygon([(0.5, 0.0), (0.96, 0.28), (0.5, 0.28)], pen.ink.light)
     pen.polygon([(0.5, 0.28), (0.04, 0.28), (0.5, 0.70)], pen.ink.dark)
     for x, y in ((0.57, 0.78), (0.47, 0.90)):
-        pen.polygon([(x - 0.16, y - 0.06), (x - 0.16, y + 0.06), (x + 0.16, y - 0.06), (x + 0.16, y + 0.06)],
-                    pen.ink.main)
+        pen.polygon(
+            [(x - 0.16, y - 0.06), (x - 0.16, y + 0.06), (x + 0.16, y - 0.06), (x + 0.16, y + 0.06)], pen.ink.main
+        )
 
 
 def bicycle(pen: Pen) -> None:
@@ -183,15 +192,15 @@ def bicycle(pen: Pen) -> None:
 
 
 def person(pen: Pen) -> None:
-    pen.rectangle(0.28, 0.60, 0.47, 0.97, pen.ink.dark)
-    pen.rectangle(0.53, 0.60, 0.72, 0.97, pen.ink.dark)
-    pen.rectangle(0.20, 0.94, 0.47, 1.0, pen.ink.detail)
-    pen.rectangle(0.53, 0.94, 0.80, 1.0, pen.ink.detail)
-    pen.line([(0.28, 0.34), (0.08, 0.58)], 0.18, pen.ink.main)
-    pen.line([(0.72, 0.34), (0.92, 0.58)], 0.18, pen.ink.main)
-    pen.rectangle(0.22, 0.26, 0.78, 0.70, pen.ink.main, round_share=0.18)
-    pen.disc(0.5, 0.14, 0.28, (74, 54, 44))
-    pen.disc(0.5, 0.165, 0.24, pen.ink.skin)
+    pen.rectangle(0.26, 0.60, 0.48, 0.97, pen.ink.dark)
+    pen.rectangle(0.52, 0.60, 0.74, 0.97, pen.ink.dark)
+    pen.rectangle(0.20, 0.95, 0.48, 1.0, pen.ink.detail)
+    pen.rectangle(0.52, 0.95, 0.80, 1.0, pen.ink.detail)
+    pen.line([(0.26, 0.34), (0.10, 0.60)], 0.20, pen.ink.main)
+    pen.line([(0.74, 0.34), (0.90, 0.60)], 0.20, pen.ink.main)
+    pen.rectangle(0.18, 0.25, 0.82, 0.72, pen.ink.main, round_share=0.18)
+    pen.disc(0.5, 0.135, 0.225, HAIR)
+    pen.disc(0.5, 0.16, 0.19, pen.ink.skin)
 
 
 def chair(pen: Pen) -> None:
@@ -220,12 +229,12 @@ def apple(pen: Pen) -> None:
 
 
 def mushroom(pen: Pen) -> None:
-    pen.rectangle(0.34, 0.48, 0.66, 1.0, (226, 212, 188), round_share=0.12)
-    pen.slice(0.0, 0.0, 1.0, 1.16, 180, 360, pen.ink.main)
-    pen.rectangle(0.02, 0.54, 0.98, 0.62, pen.ink.dark, round_share=0.04)
-    pen.ellipse(0.42, 0.08, 0.62, 0.26, pen.ink.pale)
-    pen.ellipse(0.14, 0.28, 0.32, 0.44, pen.ink.pale)
-    pen.ellipse(0.68, 0.28, 0.86, 0.44, pen.ink.pale)
+    pen.rectangle(0.36, 0.48, 0.64, 1.0, STALK, round_share=0.12)
+    pen.slice(0.0, 0.0, 1.0, 1.24, 180, 360, pen.ink.main)
+    pen.rectangle(0.02, 0.58, 0.98, 0.66, pen.ink.dark, round_share=0.04)
+    pen.ellipse(0.42, 0.10, 0.60, 0.26, pen.ink.pale)
+    pen.ellipse(0.15, 0.32, 0.31, 0.46, pen.ink.pale)
+    pen.ellipse(0.69, 0.32, 0.85, 0.46, pen.ink.pale)
 
 
 def clock(pen: Pen) -> None:
@@ -234,9 +243,9 @@ def clock(pen: Pen) -> None:
     pen.ellipse(0.02, 0.0, 0.40, 0.34, pen.ink.dark)
     pen.ellipse(0.60, 0.0, 0.98, 0.34, pen.ink.dark)
     pen.ellipse(0.06, 0.12, 0.94, 0.96, pen.ink.main)
-    pen.ellipse(0.20, 0.25, 0.80, 0.83, pen.ink.pale)
-    pen.line([(0.5, 0.54), (0.5, 0.32)], 0.07, (32, 30, 36))
-    pen.line([(0.5, 0.54), (0.66, 0.60)], 0.07, (32, 30, 36))
+    pen.ellipse(0.24, 0.29, 0.76, 0.79, pen.ink.pale)
+    pen.line([(0.5, 0.54), (0.5, 0.36)], 0.07, CLOCK_HAND)
+    pen.line([(0.5, 0.54), (0.63, 0.60)], 0.07, CLOCK_HAND)
 
 
 SPRITES: dict[str, Callable[[Pen], None]] = {
@@ -269,17 +278,17 @@ SPRITES: dict[str, Callable[[Pen], None]] = {
 # width over height where a sprite is not as wide as high: it stands in the middle of its box
 ASPECTS: dict[str, float] = {
     "tree": 0.85,
-    "car": 1.6,
+    "car": 1.55,
     "cloud": 1.6,
     "cat": 0.85,
     "dog": 1.1,
     "fish": 1.5,
-    "flower": 0.8,
+    "flower": 0.82,
     "moon": 0.72,
     "balloon": 0.62,
     "kite": 0.75,
     "bicycle": 1.5,
-    "person": 0.55,
+    "person": 0.6,
     "chair": 0.72,
     "lamp": 0.8,
     "clock": 0.9,

@@ -62,7 +62,7 @@ def inks_for(fill: Colour, night: bool) -> Inks:
         edge = mix(fill, (226, 230, 240), 0.72)
     return Inks(
         main=fill,
-        dark=mix(fill, (0, 0, 0), 0.55 if bright < 60 else 0.14 if bright > 225 else 0.26),
+        dark=mix(fill, (0, 0, 0), 0.55 if bright < 60 else 0.14 if bright > 225 else 0.22),
         light=mix(fill, (255, 255, 255), light_share),
         edge=edge,
         detail=LIGHT_INK if bright < 75 else DARK_INK,
