@@ -1,0 +1,120 @@
+"""Pretrain the tiny language model: its byte-level BPE, then a Llama of transformers on text alone.
+
+A plain loop: bf16 autocast, AdamW, cosine; rows of similar length side by side. The clock, not a step count,
+ends it, since that is what the reader has to spend; the schedule follows the share of the time that is gone.
+Shapes: B rows, T tokens.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from .text import Piece, documents
+
+CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+VOCABULARY = 1024
+TOLD_WEIGHT = 0.05  # what is told in the prompt is random; little is learnt from predicting it
+
+
+def train_tokenizer(documents_read: int = 6000) -> PreTrainedTokenizerFast:
+    """A byte-level BPE over the base's own text; every byte is a token, so any text can be said."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=list(CONTROLS), show_progress=False,
+                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
+    texts = ("".join(piece.text for piece in pieces) for pieces in itertools.islice(documents(seed=-1), documents_read))
+    tokenizer.train_from_iterator((part for text in texts for part in _without_controls(text)), trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>",
+                                   model_max_length=2048, clean_up_tokenization_spaces=False)  # fmt: skip
+
+
+def _without_controls(text: str) -> list[str]:
+    for control in CONTROLS:
+        text = text.replace(control, "\0")
+    return [part for part in text.split("\0") if part]
+
+
+def build(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    end, pad = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    return LlamaForCausalLM(LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=6, num_attention_heads=6,
+        num_key_value_heads=6, max_position_embeddings=2048, tie_word_embeddings=True, rms_norm_eps=1e-5,
+        bos_token_id=None, eos_token_id=end, pad_token_id=pad,
+    ))  # fmt: skip
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, pieces: list[Piece]) -> tuple[list[int], list[float]]:
+    ids: list[int] = []
+    weights: list[float] = []
+    for piece, encoded in zip(pieces, tokenizer([piece.text for piece in pieces])["input_ids"], strict=True):
+        ids += encoded
+        weights += [1.0 if piece.said else TOLD_WEIGHT] * len(encoded)
+    return ids, weights
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Endless (ids [B, T], weights [B, T]) of about `tokens` each, padded only among rows of similar length."""
+    stream = documents(seed)
+    while True:
+        pool = sorted((encode(tokenizer, pieces) for pieces in itertools.islice(stream, 1024)), key=lambda row: len(row[0]))
+        rows: list[list[tuple[list[int], list[float]]]] = [[]]
+        for row in pool:
+            if rows[-1] and len(row[0]) * (len(rows[-1]) + 1) > tokens:
+                rows.append([])
+            rows[-1].append(row)
+        for index in torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + len(rows))).tolist():
+            batch = rows[index]
+            width = max(len(ids) for ids, _ in batch)
+            yield (torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in batch]),
+                   torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights in batch]))  # fmt: skip
+
+
+def pretrain(out: Path, seconds: float, *, seed: int = 0, tokens: int = 8192, peak_lr: float = 2e-3) -> None:
+    """Train for `seconds` and save the model and its tokenizer as transformers folders under `out`."""
+    torch.manual_seed(seed)
+    tokenizer = train_tokenizer()
+    model = build(tokenizer)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
+    started, seen, log = time.monotonic(), 0, []
+    for step, (ids, weights) in enumerate(batches(tokenizer, seed, tokens)):
+        spent = (time.monotonic() - started) / seconds
+        if spent >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = peak_lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(input_ids=ids).logits
+        losses = cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
+        share = weights[:, 1:].flatten()
+        loss = (losses * share).sum() / share.sum()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        seen += ids.numel()
+        if step % 50 == 0:
+            said = float((losses.detach() * (share == 1.0)).sum() / (share == 1.0).sum())
+            log.append({"step": step, "seconds": round(time.monotonic() - started), "tokens": seen, "said_loss": round(said, 4)})
+            print(json.dumps(log[-1]), flush=True)
+        if step % 1000 == 999:
+            save(model, tokenizer, out)
+    save(model, tokenizer, out)
+    (out / "log.json").write_text(json.dumps(log))
+
+
+def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+    half = LlamaForCausalLM(model.config)
+    half.load_state_dict(model.state_dict())
+    half.to(torch.float16).save_pretrained(out)
+    tokenizer.save_pretrained(out)

@@ -1,0 +1,148 @@
+"""The tiny language model's whole reading: descriptions of drawn scenes, captions and conversations about them.
+
+No picture is involved: layouts are put into words in several ways (prose, five captions, a list by place, a map
+in words) and conversations ask about what was said. Looking a thing up in the prompt is the skill that has to be
+there before a picture takes the description's place, so most of the loss lies on answers, little on descriptions.
+Held-out kind-colour pairs do occur here, as any language model has read of things it never saw.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..sources.drawn.layout import PLACES, Layout, Thing, make_layout
+from ..sources.drawn.questions import TYPES, ask
+from ..sources.drawn.words import captions, counted, join, named, sentence, setting
+
+MAP_SIDE = 6
+DESCRIBE = ("Describe the picture.", "What is in the picture?", "Tell me what you see.", "Describe what you see.",
+            "Give a short description.", "What does the picture show?", "List everything you see.")  # fmt: skip
+GREETINGS = (
+    ("Hello!", "Hello! Ask me about a picture."),
+    ("Hi there.", "Hello! What would you like to know?"),
+    ("Who are you?", "I am a small assistant that talks about pictures."),
+    ("Thank you.", "You are welcome."),
+    ("Thanks!", "You are welcome."),
+    ("What can you do?", "I can answer questions about what a picture shows."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some text, and whether the model is meant to learn to say it."""
+
+    text: str
+    said: bool
+
+
+def user(text: str) -> Piece:
+    return Piece(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n", False)
+
+
+def assistant(text: str) -> Piece:
+    return Piece(f"{text}<|im_end|>\n", True)
+
+
+def documents(seed: int, split: str = "base") -> Iterator[list[Piece]]:
+    """Endless documents; a pure function of the seed."""
+    rng = random.Random(f"text:{seed}")
+    while True:
+        layout = make_layout(split, rng.randrange(500_000_000), pairs="all")
+        draw = rng.random()
+        if draw < 0.78:
+            yield conversation(layout, rng)
+        elif draw < 0.96:
+            yield paraphrase(layout, rng)
+        else:
+            yield [piece for said, reply in rng.sample(GREETINGS, rng.randint(1, 3)) for piece in (user(said), assistant(reply))]
+
+
+def conversation(layout: Layout, rng: random.Random, turns: int = 8) -> list[Piece]:
+    """A description and questions about it; the first question stands before or after the description."""
+    pieces: list[Piece] = []
+    description = describe(layout, rng)
+    for number in range(turns):
+        text, answer = _question(layout, rng)
+        if number == 0:
+            text = f"{text}\n{description}" if rng.random() < 0.3 else f"{description}\n{text}"
+        pieces += [user(text), assistant(answer)]
+    return pieces
+
+
+def _question(layout: Layout, rng: random.Random) -> tuple[str, str]:
+    if rng.random() < 0.06:
+        return rng.choice(DESCRIBE), sentence(join([named(thing, rng, size=False) for thing in raster(layout.things)]))
+    while True:
+        question = ask(layout.things, rng.choice(TYPES), rng)
+        if question:
+            return question.text, question.accepted[0]
+
+
+def paraphrase(layout: Layout, rng: random.Random) -> list[Piece]:
+    """One way to say it, then captions of it: what stage 1 asks for once a picture stands in the first place."""
+    told = [Piece(describe(layout, rng) + "\n", False)]
+    return told + [Piece(caption + "\n", True) for caption in rng.sample(captions(layout, layout.things, rng), 2)]
+
+
+def raster(things: tuple[Thing, ...]) -> list[Thing]:
+    return sorted(things, key=lambda thing: (thing.row, thing.column))
+
+
+def describe(layout: Layout, rng: random.Random) -> str:
+    """The whole truth about a layout in one of six forms."""
+    return rng.choices(tuple(FORMS.values()), weights=(3, 3, 1, 3, 3, 1))[0](layout, rng)
+
+
+def _prose(layout: Layout, rng: random.Random) -> str:
+    return sentence(join([named(thing, rng) for thing in raster(layout.things)]))
+
+
+def _mixed_prose(layout: Layout, rng: random.Random) -> str:
+    things = rng.sample(layout.things, len(layout.things))
+    told = [sentence(f"there is {named(thing, rng, size=rng.random() < 0.5)}") for thing in things]
+    if rng.random() < 0.3:
+        told.append(sentence(f"it is {setting(layout, rng)}"))
+    return " ".join(told)
+
+
+def _five_captions(layout: Layout, rng: random.Random) -> str:
+    return "\n".join(captions(layout, layout.things, rng))
+
+
+def _by_place(layout: Layout, rng: random.Random) -> str:
+    at = {thing.place: thing for thing in layout.things}
+    rows = (f"{place}: {f'{at[place].size} {at[place].colour} {at[place].kind}' if place in at else 'nothing'}" for place in PLACES)
+    return "\n".join(rows)
+
+
+def _map(layout: Layout, rng: random.Random) -> str:
+    """A map in words, tile by tile: a thing is named in every tile it covers, as a picture shows it in every patch."""
+    tiles = []
+    for row in range(MAP_SIDE):
+        for column in range(MAP_SIDE):
+            x, y = (column + 0.5) / MAP_SIDE, (row + 0.5) / MAP_SIDE
+            covering = [thing for thing in layout.things
+                        if abs(thing.x - x) <= thing.width / 2 and abs(thing.y - y) <= thing.height / 2]  # fmt: skip
+            tiles.append(f" {covering[-1].colour} {covering[-1].kind} {covering[-1].place}" if covering else " .")
+    missing = [thing for thing in layout.things if f" {thing.colour} {thing.kind} {thing.place}" not in tiles]
+    return "".join(tiles).strip() + "".join(f" {thing.colour} {thing.kind} {thing.place}" for thing in missing)
+
+
+def _counted(layout: Layout, rng: random.Random) -> str:
+    kinds: dict[str, list[Thing]] = {}
+    for thing in layout.things:
+        kinds.setdefault(thing.kind, []).append(thing)
+    counts = join([counted(kind, len(things)) for kind, things in kinds.items()])
+    return f"{sentence(counts)} {_prose(layout, rng)}"
+
+
+FORMS: dict[str, Callable[[Layout, random.Random], str]] = {
+    "prose": _prose,
+    "mixed prose": _mixed_prose,
+    "five captions": _five_captions,
+    "by place": _by_place,
+    "map": _map,
+    "counted": _counted,
+}

@@ -1,0 +1,213 @@
+"""Pretrain the tiny CLIP: transformers' `CLIPModel`, contrastive on pictures and captions, and on regions and phrases.
+
+Beside the usual loss between a picture's CLS feature and its caption, a patch is contrasted with the phrase of the
+thing it shows (`a small red car at the top left`, `nothing on the right`), through the same two towers and
+projections, as RegionCLIP does (Zhong et al. 2021, arXiv:2112.09106). It acts on the layer that LLaVA reads, the
+last but one, which a loss on CLS alone leaves poor when pictures are few.
+Shapes: B pictures, R regions, P patches, T tokens, D width of the shared space.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
+
+from ..sources.drawn.layout import PLACES, Layout, Thing, make_layout
+from ..sources.drawn.render import draw
+from ..sources.drawn.words import PLACE_PHRASES, captions, named
+
+SIDE_PX, PATCH_PX = 96, 12
+GRID = SIDE_PX // PATCH_PX
+PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
+PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+LAYER = -2
+MIN_VISIBLE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A patch (index in raster order), the phrase for what it shows, and a key that equal meanings share."""
+
+    patches: tuple[int, ...]
+    thing: Thing | None
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    pixels: Tensor  # uint8 [3, SIDE_PX, SIDE_PX]
+    layout: Layout
+    things: tuple[Thing, ...]  # those visible enough to be spoken of
+    regions: tuple[Region, ...]
+
+
+def picture(layout: Layout) -> Picture:
+    drawing = draw(layout, SIDE_PX)
+    pixels = torch.from_numpy(numpy.array(drawing.picture)).permute(2, 0, 1).contiguous()
+    things = tuple(thing for thing, seen in zip(layout.things, drawing.visible, strict=True) if seen >= MIN_VISIBLE)
+    owners = _owners(layout)
+    regions = [Region(patches, thing, thing.place) for thing in things
+               if (patches := tuple(i for i, owner in enumerate(owners) if owner is thing))]  # fmt: skip
+    for place in _empty_places(layout):
+        regions.append(Region((_centre_patch(place),), None, place))
+    return Picture(pixels, layout, things, tuple(regions))
+
+
+def _owners(layout: Layout) -> list[Thing | None]:
+    """For every patch the topmost thing whose inner part covers the patch's centre."""
+    owners: list[Thing | None] = []
+    for patch in range(GRID * GRID):
+        x, y = (patch % GRID + 0.5) / GRID, (patch // GRID + 0.5) / GRID
+        covering = [thing for thing in layout.things if _covers(thing, x, y, 1.0)]
+        top = covering[-1] if covering else None
+        owners.append(top if top and (_covers(top, x, y, 0.75) or patch == centre_patch(top)) else None)
+    return owners
+
+
+def _covers(thing: Thing, x: float, y: float, share: float) -> bool:
+    return abs(thing.x - x) <= share * thing.width / 2 and abs(thing.y - y) <= share * thing.height / 2
+
+
+def centre_patch(thing: Thing) -> int:
+    return min(GRID - 1, int(thing.y * GRID)) * GRID + min(GRID - 1, int(thing.x * GRID))
+
+
+def _centre_patch(place: str) -> int:
+    row, column = divmod(PLACES.index(place), 3)
+    return int((row + 0.5) / 3 * GRID) * GRID + int((column + 0.5) / 3 * GRID)
+
+
+def _empty_places(layout: Layout) -> list[str]:
+    def free(place: str) -> bool:
+        patch = _centre_patch(place)
+        x, y = (patch % GRID + 0.5) / GRID, (patch // GRID + 0.5) / GRID
+        return not any(_covers(thing, x, y, 1.3) for thing in layout.things)
+
+    return [place for place in PLACES if free(place)]
+
+
+def phrase(region: Region, rng: random.Random) -> str:
+    if region.thing is None:
+        return f"nothing {rng.choice(PLACE_PHRASES[region.place])}"
+    return named(region.thing, rng)
+
+
+def key(region: Region) -> tuple[str, ...]:
+    thing = region.thing
+    return (region.place,) if thing is None else (region.place, thing.kind, thing.colour, thing.size)
+
+
+def build(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
+    end, pad = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    vision = dict(hidden_size=192, intermediate_size=768, num_hidden_layers=6, num_attention_heads=6,
+                  image_size=SIDE_PX, patch_size=PATCH_PX, projection_dim=128)  # fmt: skip
+    text = dict(hidden_size=128, intermediate_size=512, num_hidden_layers=3, num_attention_heads=4, vocab_size=len(tokenizer),
+                max_position_embeddings=128, projection_dim=128, eos_token_id=end, bos_token_id=None, pad_token_id=pad)  # fmt: skip
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
+
+
+def normalized(pixels: Tensor) -> Tensor:
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
+    return (pixels.float() / 255 - mean) / std
+
+
+def text_features(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
+    """Unit vectors [len(texts), D]; equal texts are read once."""
+    distinct = sorted(set(texts), key=len)
+    rows = {text: i for i, text in enumerate(distinct)}
+    parts = []
+    for start in range(0, len(distinct), 128):
+        encoded = tokenizer([text + "<|im_end|>" for text in distinct[start : start + 128]], padding=True, truncation=True,
+                            max_length=128, return_tensors="pt")  # fmt: skip
+        pooled = model.text_model(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]).pooler_output
+        parts.append(model.text_projection(pooled))
+    return normalize(torch.cat(parts)[[rows[text] for text in texts]].float(), dim=-1)
+
+
+def contrast(ours: Tensor, theirs: Tensor, same: Tensor, scale: Tensor) -> Tensor:
+    """Symmetric InfoNCE between rows [N, D]; `same` [N, N] marks pairs that mean the same and are all positive."""
+    logits = ours @ theirs.T * scale
+    target = same.float()
+    rows = -(target * logits.log_softmax(1)).sum(1) / target.sum(1)
+    columns = -(target * logits.log_softmax(0)).sum(0) / target.sum(0)
+    return (rows.mean() + columns.mean()) / 2
+
+
+def step_losses(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, batch: list[Picture], rng: random.Random) -> tuple[Tensor, Tensor]:
+    """(picture-caption loss, patch-phrase loss)."""
+    scale = model.logit_scale.exp().clamp(max=100)
+    seen = model.vision_model(pixel_values=normalized(torch.stack([each.pixels for each in batch])), output_hidden_states=True)
+    told = [rng.choice(captions(each.layout, each.things, rng)[0:5:2]) for each in batch]
+    regions = [(row, region) for row, each in enumerate(batch)
+               for region in [r for r in each.regions if r.thing] + rng.sample([r for r in each.regions if not r.thing], k=min(
+                   1, sum(r.thing is None for r in each.regions)))]  # fmt: skip
+    texts = text_features(model, tokenizer, told + [phrase(region, rng) for _, region in regions])
+    whole = normalize(model.visual_projection(seen.pooler_output).float(), dim=-1)
+    patches = seen.hidden_states[LAYER][[row for row, _ in regions], [1 + rng.choice(region.patches) for _, region in regions]]
+    local = normalize(model.visual_projection(model.vision_model.post_layernorm(patches)).float(), dim=-1)
+    keys = {each: i for i, each in enumerate(dict.fromkeys(key(region) for _, region in regions))}
+    groups = torch.tensor([keys[key(region)] for _, region in regions])
+    return (contrast(whole, texts[: len(batch)], torch.eye(len(batch), dtype=torch.bool), scale),
+            contrast(local, texts[len(batch) :], groups[:, None] == groups[None], scale))  # fmt: skip
+
+
+def pretrain(out: Path, tokenizer: PreTrainedTokenizerFast, seconds: float, *, seed: int = 0, batch_size: int = 96,
+             pool_size: int = 12_000, uses: int = 4, peak_lr: float = 1e-3) -> None:  # fmt: skip
+    """Train for `seconds`; every picture is drawn once and seen about `uses` times before it leaves the pool."""
+    torch.manual_seed(seed)
+    rng = random.Random(seed)
+    model = build(tokenizer)
+    model.set_attn_implementation("eager")  # the CPU's fused attention backward takes 45 % of a step at 65 tokens
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    started, step, drawn, log = time.monotonic(), 0, 0, []
+    pool: list[Picture] = []
+    while (spent := (time.monotonic() - started) / seconds) < 1:
+        for _ in range(batch_size if len(pool) < 20 * batch_size else batch_size // uses):
+            fresh = picture(make_layout("base", 500_000_000 + drawn))
+            drawn += 1
+            if not fresh.things:
+                continue
+            if len(pool) < pool_size:
+                pool.append(fresh)
+            else:
+                pool[rng.randrange(pool_size)] = fresh
+        for group in optimizer.param_groups:
+            group["lr"] = peak_lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
+        with torch.autocast("cpu", torch.bfloat16):
+            whole, local = step_losses(model, tokenizer, rng.sample(pool, batch_size) if len(pool) >= batch_size else pool, rng)
+        (whole + local).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        step += 1
+        if step % 50 == 1:
+            log.append({"step": step, "seconds": round(time.monotonic() - started), "drawn": drawn, "seen": step * batch_size,
+                        "caption_loss": round(whole.item(), 4), "region_loss": round(local.item(), 4)})  # fmt: skip
+            print(json.dumps(log[-1]), flush=True)
+        if step % 500 == 0:
+            save(model, tokenizer, out)
+    save(model, tokenizer, out)
+    (out / "log.json").write_text(json.dumps(log))
+
+
+def save(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+    half = CLIPModel(model.config)
+    half.load_state_dict(model.state_dict())
+    half.to(torch.float16).save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    side = {"height": SIDE_PX, "width": SIDE_PX}
+    (out / "preprocessor_config.json").write_text(json.dumps({
+        "image_processor_type": "CLIPImageProcessor", "do_convert_rgb": True, "do_resize": True, "size": {"shortest_edge": SIDE_PX},
+        "resample": 3, "do_center_crop": True, "crop_size": side, "do_rescale": True, "rescale_factor": 1 / 255,
+        "do_normalize": True, "image_mean": PIXEL_MEAN, "image_std": PIXEL_STD}, indent=2))  # fmt: skip
+
