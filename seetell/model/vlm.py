@@ -52,9 +52,10 @@ class VLM(nn.Module):
         self.image_id = image_id
         self.feature_layer = feature_layer
         self._layers_used = layers_used(vision, feature_layer)
-        self._has_cls = has_cls(vision)
-        self.keep_cls = keep_cls and self._has_cls
+        self.keep_cls = keep_cls and has_cls(vision)
+        self.drops_cls = not keep_cls and has_cls(vision)
         self.side_px, self.patch_px = side_and_patch(vision)
+        self.pixel_constants = (tuple(pixel_mean), tuple(pixel_std))
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean, dtype=torch.float32), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std, dtype=torch.float32), persistent=False)
 
@@ -88,7 +89,7 @@ class VLM(nn.Module):
             )
         numbers = normalized(pixels, self.pixel_mean, self.pixel_std, self.vision.dtype)
         hidden = hidden_state(self.vision, numbers, self._layers_used)
-        return hidden[:, 1:] if self._has_cls and not self.keep_cls else hidden
+        return hidden[:, 1:] if self.drops_cls else hidden
 
     def see(self, pixels: Tensor) -> Tensor:
         """uint8 or normalized [N, 3, H, W] -> [N, P, D]. No image at all gives [0, P, D], still in the connector's graph."""

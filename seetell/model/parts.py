@@ -1,0 +1,136 @@
+"""A new model from pretrained parts: a vision tower, a language model, and a fresh connector between.
+
+Parts are named as on the hub, or are folders. `HF_HUB_OFFLINE` is respected (transformers looks in its cache
+then), and no code that comes with a model is ever run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, CLIPVisionModel, SiglipVisionModel
+from transformers.utils import cached_file, logging
+
+from ..console import BadInput
+from .connector import build_connector
+from .vlm import VLM
+from .weights import processor_constants
+
+# Heads of a matrix multiply run at full speed on a GPU; the hub's own LLaVA rounds its 32,002 tokens to 32,064.
+ROWS_MULTIPLE = 64
+
+
+def load_parts(
+    vision: str | Path,
+    language: str | Path,
+    *,
+    connector: str = "mlp2",
+    image_id: int,
+    vocabulary: int,
+    feature_layer: int = -2,
+    keep_cls: bool = False,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+) -> VLM:
+    """A model whose connector has learned nothing yet.
+
+    `vision` is a CLIP or SigLIP model or its vision tower, `language` any decoder with a head. `vocabulary` is
+    the tokenizer's length, `<image>` and padding included: the embeddings grow to it if they are shorter.
+    """
+    tower = load_vision(vision, dtype)
+    decoder = load_language(language, dtype)
+    grow_vocabulary(decoder, vocabulary)
+    mean, std = processor_constants(_folder_of(vision, "preprocessor_config.json"))
+    joint = build_connector(connector, tower.config.hidden_size, decoder.config.hidden_size, seed).to(dtype)
+    vlm = VLM(
+        tower,
+        joint,
+        decoder,
+        image_id=image_id,
+        pixel_mean=mean,
+        pixel_std=std,
+        feature_layer=feature_layer,
+        keep_cls=keep_cls,
+    )
+    return vlm.to(device).eval()
+
+
+def load_vision(name: str | Path, dtype: torch.dtype) -> nn.Module:
+    """The vision tower of a CLIP or SigLIP model, or a folder of the tower alone, or another family's vision model."""
+    with _reading("vision tower", name):
+        kind = AutoConfig.from_pretrained(name).model_type
+        families: dict[str, Any] = {"clip": CLIPVisionModel, "siglip": SiglipVisionModel}
+        family = families.get(kind.removesuffix("_vision_model"), AutoModel)
+        tower, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True)
+    _check_report(report, "vision tower", name)
+    return tower
+
+
+def load_language(name: str | Path, dtype: torch.dtype) -> nn.Module:
+    """A decoder with its head."""
+    with _reading("language model", name):
+        decoder, report = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, output_loading_info=True)
+    _check_report(report, "language model", name)
+    return decoder
+
+
+def grow_vocabulary(language: nn.Module, vocabulary: int) -> None:
+    """Makes room for new tokens, each new row the mean of the old ones: the same bits every time."""
+    old = language.get_input_embeddings().weight.shape[0]
+    if vocabulary <= old:
+        return
+    rows = -(-vocabulary // ROWS_MULTIPLE) * ROWS_MULTIPLE
+    language.resize_token_embeddings(rows, mean_resizing=False)
+    for table in {id(part.weight): part.weight for part in (language.get_input_embeddings(), language.get_output_embeddings())}.values():
+        with torch.no_grad():
+            table[old:] = mean_row(table[:old])
+
+
+def mean_row(table: Tensor) -> Tensor:
+    """[rows, D] -> [D]"""
+    return table.double().mean(0).to(table.dtype)
+
+
+@contextmanager
+def _reading(what: str, name: str | Path) -> Iterator[None]:
+    """Quiet while transformers reads, and its failures told in one sentence."""
+    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput(f"The {what} {name} cannot be loaded: {_first_sentence(error)}") from error
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _first_sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+def _check_report(report: dict[str, Any], what: str, name: str | Path) -> None:
+    """transformers only reports what it did not find and fills it with noise; we refuse it."""
+    for problem in ("missing_keys", "mismatched_keys", "error_msgs"):
+        if found := sorted(map(str, report.get(problem) or ())):
+            raise BadInput(f"The {what} {name} has {problem.replace('_', ' ')}: {', '.join(found[:6])}; fetch it again.")
+
+
+def _folder_of(name: str | Path, file: str) -> Path:
+    """Where a model's file lies on this machine."""
+    if os.path.isdir(name):
+        return Path(name)
+    try:
+        return Path(cached_file(str(name), file) or file).parent
+    except OSError as error:
+        raise BadInput(f"{file} of {name} cannot be read: {_first_sentence(error)}") from None
