@@ -1,0 +1,78 @@
+"""A processor small enough to read in one look, for tests of answering: one id a character, two rules of chat.
+
+Pictures are solid colours named by their bytes; `b"bad"` cannot be opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seetell.types import Conversation, Image, Rejected
+from tests.tiny_models import IMAGE_ID, SIDE_PX, SLOTS
+
+STOP_ID = 2
+USER, ASSISTANT = 3, 4
+
+
+class TinyTokenizer:
+    """Ids 32 to 119 are the characters of those code points; lower ids are control and say nothing."""
+
+    stop_ids = (STOP_ID,)
+    image_id = IMAGE_ID
+
+    def encode_text(self, text: str) -> list[int]:
+        return [min(max(ord(character), 32), 119) for character in text]
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join(chr(number) for number in ids if 32 <= number < 120)
+
+
+@dataclass(frozen=True)
+class TinyTemplate:
+    stop: tuple[str, ...] = ()
+
+
+class TinyImages:
+    """Counts how often a picture is opened."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+
+    def pixels(self, image: Image) -> Tensor | Rejected:
+        self.opened += 1
+        if image.data == b"bad":
+            return Rejected("", "not a picture", "bad.jpg is not a picture.")
+        seed = int.from_bytes(image.data or b"", "big") % (1 << 30)
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(0, 256, (3, SIDE_PX, SIDE_PX), dtype=torch.uint8, generator=generator)
+
+
+@dataclass(frozen=True)
+class TinySample:
+    id: str
+    ids: Tensor
+    images: tuple[Image, ...] = ()
+
+
+class TinyProcessor:
+    """system? (user parts, assistant words)*: what `Processor` does, in ten lines."""
+
+    slots_per_image = SLOTS
+
+    def __init__(self, stop: tuple[str, ...] = ()) -> None:
+        self.tokenizer = TinyTokenizer()
+        self.template = TinyTemplate(stop)
+        self.image_processor = TinyImages()
+
+    def encode_prompt(self, conversation: Conversation) -> TinySample:
+        ids = [1]
+        for turn in conversation.turns:
+            ids.append(USER if turn.role == "user" else ASSISTANT)
+            for part in turn.parts:
+                ids += [IMAGE_ID] * SLOTS if isinstance(part, Image) else self.tokenizer.encode_text(part)
+            if turn.role == "assistant":
+                ids.append(STOP_ID)
+        return TinySample(conversation.id, torch.tensor([*ids, ASSISTANT]), conversation.images)
