@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from .text import Piece, documents
+from seetell.base.text import Piece, documents
 
 CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VOCABULARY = 1024

@@ -12,9 +12,9 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ..sources.drawn.layout import PLACES, Layout, Thing, make_layout
-from ..sources.drawn.questions import TYPES, ask
-from ..sources.drawn.words import captions, counted, join, named, sentence, setting
+from seetell.sources.drawn.layout import PLACES, Layout, Thing, make_layout
+from seetell.sources.drawn.questions import TYPES, ask
+from seetell.sources.drawn.words import captions, counted, join, named, sentence, setting
 
 MAP_SIDE = 6
 DESCRIBE = ("Describe the picture.", "What is in the picture?", "Tell me what you see.", "Describe what you see.",

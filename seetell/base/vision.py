@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
-from ..sources.drawn.layout import PLACES, Layout, Thing, make_layout
-from ..sources.drawn.render import draw
-from ..sources.drawn.words import PLACE_PHRASES, captions, named
+from seetell.sources.drawn.layout import PLACES, Layout, Thing, make_layout
+from seetell.sources.drawn.render import draw
+from seetell.sources.drawn.words import PLACE_PHRASES, captions, named
 
 SIDE_PX, PATCH_PX = 96, 12
 GRID = SIDE_PX // PATCH_PX

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .layout import COLOURS, HELD_OUT_PAIRS, KINDS, Thing
-from .words import NUMBERS, PLACE_PHRASES, plural, with_article
+from seetell.sources.drawn.layout import COLOURS, HELD_OUT_PAIRS, KINDS, Thing
+from seetell.sources.drawn.words import NUMBERS, PLACE_PHRASES, plural, with_article
 
 WORDINGS: dict[str, tuple[str, ...]] = {
     "existence": ("Is there {a}?", "Do you see {a}?", "Can you see {a} here?", "Is {a} in the picture?"),

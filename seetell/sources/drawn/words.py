@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from .layout import Layout, Thing
+from seetell.sources.drawn.layout import Layout, Thing
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
 IRREGULAR_PLURALS = {"fish": "fish", "person": "people"}
