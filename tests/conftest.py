@@ -1,0 +1,47 @@
+"""What every test may count on: no network, no hub, nothing drawn by lot, and outside data only where it lies."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anyone imports transformers, which reads it once
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+settings.register_profile("seetell", deadline=None, derandomize=True)
+settings.load_profile("seetell")
+
+ROOT = Path(__file__).parents[1]
+OUTSIDE_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def outside() -> Callable[[str], Path]:
+    """`outside("coco")` is that data beside the checkout, which is no part of it; the test is skipped without."""
+
+    def find(name: str) -> Path:
+        path = OUTSIDE_DATA / name
+        if not path.exists():
+            pytest.skip(f"{name} does not lie in ../shared/data")
+        return path
+
+    return find
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that would leave this machine fails the test that makes it."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test reached for the network: {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
