@@ -6,12 +6,19 @@ Pictures are solid colours named by their bytes; `b"bad"` cannot be opened.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
+from seetell.encode.sample import Sample
+from seetell.infer.engine import Engine
+from seetell.model.vlm import VLM
 from seetell.types import Conversation, Image, Rejected
-from tests.tiny_models import IMAGE_ID, SIDE_PX, SLOTS
+from tests.tiny_models import IMAGE_ID, SIDE_PX, SLOTS, tiny_vlm
+
+if TYPE_CHECKING:
+    from seetell.encode.processor import Processor
 
 STOP_ID = 2
 USER, ASSISTANT = 3, 4
@@ -50,11 +57,9 @@ class TinyImages:
         return torch.randint(0, 256, (3, SIDE_PX, SIDE_PX), dtype=torch.uint8, generator=generator)
 
 
-@dataclass(frozen=True)
-class TinySample:
-    id: str
-    ids: Tensor
-    images: tuple[Image, ...] = ()
+def tiny_sample(name: str, ids: list[int], images: tuple[Image, ...] = ()) -> Sample:
+    """A prompt as the processor makes it: nothing supervised."""
+    return Sample(name, torch.tensor(ids), torch.zeros(len(ids), dtype=torch.bool), images)
 
 
 class TinyProcessor:
@@ -67,7 +72,7 @@ class TinyProcessor:
         self.template = TinyTemplate(stop)
         self.image_processor = TinyImages()
 
-    def encode_prompt(self, conversation: Conversation) -> TinySample:
+    def encode_prompt(self, conversation: Conversation) -> Sample:
         ids = [1]
         for turn in conversation.turns:
             ids.append(USER if turn.role == "user" else ASSISTANT)
@@ -75,4 +80,9 @@ class TinyProcessor:
                 ids += [IMAGE_ID] * SLOTS if isinstance(part, Image) else self.tokenizer.encode_text(part)
             if turn.role == "assistant":
                 ids.append(STOP_ID)
-        return TinySample(conversation.id, torch.tensor([*ids, ASSISTANT]), conversation.images)
+        return tiny_sample(conversation.id, [*ids, ASSISTANT], conversation.images)
+
+
+def tiny_engine(slots: int = 4, stop: tuple[str, ...] = (), vlm: VLM | None = None) -> Engine:
+    """An engine over a tiny random model and the processor above."""
+    return Engine(vlm or tiny_vlm(), cast("Processor", TinyProcessor(stop)), slots=slots)

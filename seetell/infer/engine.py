@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from seetell.infer.sampling import Sampling, choose, new_generator
 from seetell.infer.slots import Marks, Seat, SlotTable
 from seetell.infer.words import Words
 from seetell.model.vlm import VLM
-from seetell.types import Rejected
+from seetell.types import Image, Rejected
 
 if TYPE_CHECKING:
     from seetell.encode.processor import Processor
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 FinishReason = Literal["stop", "length"]
 GREEDY = Sampling()
+PROMPTS_AHEAD_PER_SLOT = 16  # prompts read ahead, so that those about one picture can be asked together
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Engine:
         self.context_tokens = context_tokens(vlm)
         self.pictures = Pictures(vlm, processor.image_processor)
         self._prefill_tokens = prefill_tokens
-        self._stop_ids = frozenset(processor.tokenizer.stop_ids)
+        self._stop_ids, self._stop_strings = stops(processor)
         self._table = SlotTable(slots)
         self._cache = GrowingCache(slots)
         self._waiting: deque[Row] = deque()
@@ -115,16 +117,18 @@ class Engine:
         self._waiting.append(row)
         return Stream(self, row)
 
-    def generate(self, prompts: Iterable[Sample], settings: Sampling = GREEDY) -> list[Completion | Rejected]:
+    def generate(
+        self, prompts: Iterable[Sample | Rejected], settings: Sampling = GREEDY
+    ) -> list[Completion | Rejected]:
         """All answers, in the order of their prompts; a prompt that cannot be answered gives its reason instead."""
         found = dict(self.finished(prompts, settings))
         return [found[number] for number in range(len(found))]
 
     def finished(
-        self, prompts: Iterable[Sample], settings: Sampling = GREEDY
+        self, prompts: Iterable[Sample | Rejected], settings: Sampling = GREEDY
     ) -> Iterator[tuple[int, Completion | Rejected]]:
-        """Each answer with its prompt's number as soon as it is done, reading the prompts as there is room for them."""
-        coming = enumerate(prompts)
+        """Each answer with its prompt's number as soon as it is done, reading the prompts block by block."""
+        coming = by_picture(prompts, PROMPTS_AHEAD_PER_SLOT * self._table.count)
         rows: dict[Row, int] = {}
         more = True
         try:
@@ -181,28 +185,29 @@ class Engine:
         images = int((row.marks < 0).sum())
         return Completion(row.words.text, row.finish_reason, row.prompt_tokens, images, len(said) - stopped)
 
-    def _row(self, prompt: Sample, settings: Sampling) -> Row | Rejected:
+    def _row(self, prompt: Sample | Rejected, settings: Sampling) -> Row | Rejected:
+        if isinstance(prompt, Rejected):
+            return prompt
         ids: list[int] = prompt.ids.tolist()
         if len(ids) >= self.context_tokens:
-            return Rejected(
-                prompt.id, "too long",
-                f"The prompt has {len(ids)} tokens and this model's context is {self.context_tokens}: shorten it, or clear the "
-                "conversation and ask again.",
-            )  # fmt: skip
+            sentence = (
+                f"The prompt has {len(ids)} tokens and this model's context is {self.context_tokens}: "
+                "shorten it, or clear the conversation and ask again."
+            )
+            return Rejected(prompt.id, "too long", sentence)
         pictures: list[Picture] = []
         for image in prompt.images:
             picture = self.pictures.open(image)
             if isinstance(picture, Rejected):
                 return Rejected(prompt.id, picture.reason, picture.detail or f"{image}: {picture.reason}.")
             pictures.append(picture)
-        stop = (*self.processor.template.stop, *settings.stop)
         return Row(
             ids=ids,
             marks=marks_of(ids, self.vlm.image_id, pictures),
             pictures=tuple(pictures),
             settings=settings,
             generator=new_generator(settings.seed),
-            words=Words(self.processor.tokenizer.decode, stop),
+            words=Words(self.processor.tokenizer.decode, (*self._stop_strings, *settings.stop)),
             prompt_tokens=len(ids),
             room=min(settings.max_new_tokens, self.context_tokens - len(ids)),
         )
@@ -280,16 +285,39 @@ class Engine:
             row.pieces.append(piece)
 
 
+def stops(processor: Processor) -> tuple[frozenset[int], tuple[str, ...]]:
+    """What ends every answer: the tokenizer's stop tokens, and the template's stop, a token's or mere text."""
+    pieces = processor.template.stop
+    controls = [piece.token for piece in pieces if not isinstance(piece, str)]
+    ids = {
+        *processor.tokenizer.stop_ids,
+        *(number for token in controls for number in processor.tokenizer.control(token)),
+    }
+    text = "" if controls else "".join(piece for piece in pieces if isinstance(piece, str))
+    return frozenset(ids), (text,) if text else ()
+
+
+def by_picture(prompts: Iterable[Sample | Rejected], block: int) -> Iterator[tuple[int, Sample | Rejected]]:
+    """The prompts with their numbers; within each block those about the same pictures follow one another."""
+    numbered = enumerate(prompts)
+    while group := list(islice(numbered, block)):
+        together: dict[tuple[Image, ...], list[tuple[int, Sample | Rejected]]] = {}
+        for number, prompt in group:
+            images = () if isinstance(prompt, Rejected) else prompt.images
+            together.setdefault(images, []).append((number, prompt))
+        yield from chain.from_iterable(together.values())
+
+
 def context_tokens(vlm: VLM) -> int:
     """The longest conversation the language model was made for."""
-    config = vlm.language.config
+    config: Any = vlm.language.config
     window = getattr(config, "sliding_window", None)
     longest = int(config.max_position_embeddings)
     return min(longest, int(window)) if window else longest
 
 
 def marks_of(ids: Sequence[int], image_id: int, pictures: Sequence[Picture]) -> Marks:
-    """The ids, with a picture's slots replaced by negative numbers of that picture's own: equal marks, equal contents."""
+    """The ids, with a picture's slots replaced by negative numbers of that picture's own."""
     marks = np.array(ids, dtype=np.int64)
     places = np.flatnonzero(marks == image_id)
     if len(pictures):

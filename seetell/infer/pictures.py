@@ -8,9 +8,9 @@ Shapes  N pictures, H and W their sides, P slots of a picture, D language width.
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from seetell.model.vlm import VLM
 from seetell.types import Image, Rejected
 
-REMEMBERED = 64
+REMEMBERED_BYTES = 256 << 20
 SEEN_TOGETHER = 32
 
 
@@ -45,10 +45,11 @@ class Picture:
 class Pictures:
     """The pictures an engine knows."""
 
-    def __init__(self, vlm: VLM, opener: Opener, remembered: int = REMEMBERED) -> None:
+    def __init__(self, vlm: VLM, opener: Opener, remembered_bytes: int = REMEMBERED_BYTES) -> None:
         self._vlm = vlm
         self._opener = opener
-        self._remembered = remembered
+        width: int = vlm.language.get_input_embeddings().embedding_dim
+        self._remembered = max(1, remembered_bytes // (vlm.slots_per_image * width * vlm.dtype.itemsize))
         self._known: OrderedDict[object, Picture] = OrderedDict()
         self._next_number = 0
 
@@ -86,7 +87,7 @@ def _key(image: Image) -> object:
     if image.data is not None:
         return image.data
     try:
-        status = os.stat(image.path)
+        status = Path(image.path).stat()
     except OSError:
         return image.path
     return image.path, status.st_mtime_ns, status.st_size

@@ -39,6 +39,7 @@ class SlotTable:
     """The slots' contents and their tenants; `seat` and `append` are all that changes them."""
 
     def __init__(self, count: int) -> None:
+        self.count = count
         self._marks: Marks = np.full((count, 256), EMPTY, dtype=np.int64)
         self._held = np.zeros(count, dtype=np.int64)
         self._busy = np.zeros(count, dtype=bool)
