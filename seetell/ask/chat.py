@@ -1,0 +1,45 @@
+"""What asking a language model is: messages in, a completion out, text only.
+
+Teacher and judge are roles of a `ChatModel`: an endpoint behind a URL, a journal of what was said before,
+canned replies, or the built-in rules. Whoever asks never knows which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from seetell.types import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One speaker's text in a prompt."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A reply as it arrived. `finish_reason` is the service's word: "stop" when the writer was done, "length" when
+    the token limit cut it off, "content_filter" when the service withheld it."""
+
+    text: str
+    finish_reason: str = "stop"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    model: str = ""
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    """Whoever is asked."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def complete(
+        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+    ) -> Completion: ...
