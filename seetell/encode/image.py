@@ -1,0 +1,176 @@
+"""Pictures to pixels: opened with care, then made square exactly as the vision tower was trained on them.
+
+Every mode gives the grey levels of transformers' Pillow processors: `square` is CLIP's (the shorter edge to
+`side_px`, then the middle is cut out), `pad` is LLaVA-1.5's (a square canvas in the mean colour first),
+`stretch` is SigLIP's (both edges to `side_px`). Pixels stay bytes; the mean and the standard deviation are
+applied on the device.
+
+Shapes: N pictures, 3 channels, H = W = side_px.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from PIL import ImageOps
+from torch import Tensor
+
+from seetell.console import BadInput, UsageError
+from seetell.files import read_json, write_json
+from seetell.types import Image, Rejected
+
+CONFIG_FILE = "preprocessor_config.json"
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+# Formats that Pillow decodes by itself; left out are those for which it starts other programs.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "ICO")
+MOST_PIXELS = 89_478_485  # Pillow's own limit, about a quarter of a gigabyte in RGB
+MODES = {"square": "CLIPImageProcessor", "pad": "LlavaImageProcessor", "stretch": "SiglipImageProcessor"}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageProcessor:
+    """How a picture becomes uint8 [3, side_px, side_px]."""
+
+    side_px: int
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+    mode: str = "square"
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise UsageError(f"no image mode is called {self.mode!r}; there are {', '.join(MODES)}")
+
+    def open(self, image: Image) -> PIL.Image.Image | Rejected:
+        """The upright picture in RGB; what is no sound picture is refused with a reason."""
+        name = image.path or "picture"
+        try:
+            data = Path(image.path).read_bytes() if image.data is None else image.data
+        except OSError as error:
+            return Rejected(name, "missing picture", error.strerror or str(error))
+        if not data:
+            return Rejected(name, "empty picture")
+        try:
+            picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+        except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
+            return Rejected(name, "picture too large", str(error))
+        except Exception as error:  # decoders raise whatever they like at spoiled headers
+            return Rejected(name, "not a picture", str(error))
+        width, height = picture.size
+        if width * height > MOST_PIXELS:
+            return Rejected(name, "picture too large", f"{width} x {height} pixels")
+        try:
+            return _rgb(ImageOps.exif_transpose(picture))
+        except Exception as error:  # the same at spoiled bodies
+            return Rejected(name, "spoiled picture", str(error))
+
+    def pixels(self, image: Image) -> Tensor | Rejected:
+        """uint8 [3, H, W]."""
+        picture = self.open(image)
+        if isinstance(picture, Rejected):
+            return picture
+        array = np.asarray(self.square(picture))
+        return torch.from_numpy(array.transpose(2, 0, 1).copy())
+
+    def square(self, picture: PIL.Image.Image) -> PIL.Image.Image:
+        """side_px by side_px."""
+        side = self.side_px
+        if self.mode == "pad":
+            picture = _padded(picture, tuple(int(255 * value) for value in self.mean))
+        width, height = picture.size
+        if self.mode != "square":
+            return picture.resize((side, side), PIL.Image.Resampling.BICUBIC)
+        short, long = min(width, height), max(width, height)
+        new_long = int(side * long / short)
+        size = (side, new_long) if width <= height else (new_long, side)
+        picture = picture.resize(size, PIL.Image.Resampling.BICUBIC)
+        left, top = (size[0] - side) // 2, (size[1] - side) // 2
+        return picture.crop((left, top, left + side, top + side))
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 3, H, W] -> float32 [N, 3, H, W], on the device of `pixels`."""
+        mean = torch.tensor(self.mean, device=pixels.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=pixels.device).view(1, 3, 1, 1)
+        return (pixels.float() / 255 - mean) / std
+
+    def settings(self) -> dict[str, Any]:
+        """As transformers writes it, so that its processors do the same."""
+        resized = {"height": self.side_px, "width": self.side_px}
+        stretch = self.mode == "stretch"
+        return {
+            "image_processor_type": MODES[self.mode],
+            "do_convert_rgb": True,
+            "do_resize": True,
+            "size": resized if stretch else {"shortest_edge": self.side_px},
+            "resample": int(PIL.Image.Resampling.BICUBIC),
+            "do_center_crop": not stretch,
+            **({} if stretch else {"crop_size": resized}),
+            **({"do_pad": True} if self.mode == "pad" else {}),
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "do_normalize": True,
+            "image_mean": list(self.mean),
+            "image_std": list(self.std),
+        }
+
+    def save(self, folder: str | Path) -> None:
+        write_json(Path(folder) / CONFIG_FILE, self.settings())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> ImageProcessor:
+        """From a `preprocessor_config.json`: our own, a vision tower's, or a LLaVA folder's."""
+        path = Path(folder) / CONFIG_FILE
+        try:
+            settings = read_json(path)
+        except FileNotFoundError as error:
+            raise BadInput(f"{folder} has no {CONFIG_FILE}, so nobody knows how its pictures are made ready") from error
+        except json.JSONDecodeError as error:
+            raise BadInput(f"{path} is not JSON: {error}") from error
+        return cls.from_settings(settings, str(path))
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any], where: str = CONFIG_FILE) -> ImageProcessor:
+        size = settings.get("size", 224)
+        crop = settings.get("crop_size", size)
+        edges = {value for part in (size, crop) for value in (part.values() if isinstance(part, dict) else (part,))}
+        factor = settings.get("rescale_factor", 1 / 255)
+        if len(edges) != 1 or settings.get("resample", 3) != 3 or abs(factor - 1 / 255) > 1e-9:
+            raise BadInput(
+                f"{where} asks for a resize, a crop or a scale that is not done here: size {size}, crop {crop}"
+            )
+        if isinstance(size, dict) and "height" in size:
+            mode = "stretch"
+        else:
+            mode = "pad" if settings.get("do_pad") else "square"
+        mean, std = settings.get("image_mean", CLIP_MEAN), settings.get("image_std", CLIP_STD)
+        return cls(edges.pop(), tuple(mean), tuple(std), mode)
+
+
+def _padded(picture: PIL.Image.Image, colour: tuple[int, ...]) -> PIL.Image.Image:
+    """The picture in the middle of a square as wide as its longer edge."""
+    width, height = picture.size
+    if width == height:
+        return picture
+    side = max(width, height)
+    canvas = PIL.Image.new("RGB", (side, side), colour)
+    canvas.paste(picture, ((side - width) // 2, (side - height) // 2))
+    return canvas
+
+
+def _rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """Eight bits, three channels; what is transparent lies on white, as in transformers."""
+    if picture.mode.startswith("I"):  # 16 bits a pixel, also when Pillow widened them to 32
+        deep = np.asarray(picture).astype(np.int64)
+        return PIL.Image.fromarray((deep.clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+    if "A" in picture.getbands() or picture.info.get("transparency") is not None:
+        layer = picture.convert("RGBA")
+        ground = PIL.Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return PIL.Image.alpha_composite(ground, layer).convert("RGB")
+    return picture.convert("RGB")

@@ -1,0 +1,203 @@
+"""Conversation to Sample: where ids and their mask are born together.
+
+A rendered conversation is a row of spans. What stands between two control tokens is read by the tokenizer as
+one text, so that the ids are those of the whole prompt, and each id takes its mask from the characters it
+covers. No length is ever added up and no prefix is read twice: that is how masks slip. A token that covers
+supervised and unsupervised characters raises; a template and a tokenizer that lead to one, or whose ids would
+differ from those of the exported tokenizer, are refused when the processor is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from seetell.console import SeetellError, UsageError
+from seetell.encode.image import ImageProcessor
+from seetell.encode.sample import Sample
+from seetell.encode.templates import (
+    IMAGE_TOKEN,
+    BadTurns,
+    ImageSlot,
+    Rendered,
+    Span,
+    Template,
+    first_rounds,
+    render,
+    render_prompt,
+    rounds_of,
+)
+from seetell.encode.tokenizer import Tokenizer
+from seetell.types import Conversation, Image, Rejected, Turn
+
+
+class HalfSupervised(SeetellError):
+    """One token covers characters that are learnt and characters that are not."""
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A tokenizer, a template, how pictures are made ready, and how many slots a picture takes in the ids."""
+
+    tokenizer: Tokenizer
+    template: Template
+    image_processor: ImageProcessor
+    slots_per_image: int
+
+    def __post_init__(self) -> None:
+        if self.slots_per_image < 1:
+            raise UsageError(f"a picture needs at least one slot, not {self.slots_per_image}")
+        _probe(self)
+
+    def encode(self, conversation: Conversation, max_tokens: int = 2048) -> Sample | Rejected:
+        """The answered rounds with their mask. What is too long loses whole rounds from its end."""
+        try:
+            _, rounds, _ = rounds_of(conversation)
+            sample = self._sample(conversation, render(conversation, self.template))
+            kept = len(rounds)
+            while len(sample) > max_tokens and kept > 1:
+                kept -= 1
+                sample = self._sample(conversation, render(first_rounds(conversation, kept), self.template))
+        except BadTurns as error:
+            return Rejected(conversation.id, str(error))
+        except UnicodeEncodeError as error:
+            return Rejected(conversation.id, "text is not Unicode", str(error))
+        if len(sample) > max_tokens:
+            detail = f"the first answer ends after {len(sample)} tokens, {max_tokens} are allowed"
+            return Rejected(conversation.id, "too long", detail)
+        if not sample.supervised.any():
+            return Rejected(conversation.id, "nothing supervised", "no assistant's turn answers a user's")
+        return sample
+
+    def encode_prompt(self, conversation: Conversation) -> Sample:
+        """The conversation up to where the assistant begins; nothing is supervised."""
+        try:
+            return self._sample(conversation, render_prompt(conversation, self.template))
+        except BadTurns as error:
+            raise UsageError(f"conversation {conversation.id!r} is no prompt: {error}") from error
+
+    def length(self, conversation: Conversation) -> int:
+        """How many tokens all answered rounds take, with nothing dropped and no picture opened."""
+        return len(self._tokens(render(conversation, self.template), self.slots_per_image)[0])
+
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """Ids that end an answer: the template's and the language model's own."""
+        ids = [self.tokenizer.control(piece.token) for piece in self.template.stop if not isinstance(piece, str)]
+        return self.tokenizer.stop_ids.union(*ids)
+
+    @cached_property
+    def stop_strings(self) -> tuple[str, ...]:
+        """Texts that end an answer, for templates whose stop is no control token."""
+        stop = self.template.stop
+        if any(not isinstance(piece, str) for piece in stop):
+            return ()
+        return ("".join(piece for piece in stop if isinstance(piece, str)),)
+
+    def _sample(self, conversation: Conversation, rendered: Rendered) -> Sample:
+        ids, supervised = self._tokens(rendered, self.slots_per_image)
+        if supervised:
+            supervised[0] = False  # nothing stands before it that could predict it
+        images = tuple(piece.image for piece in rendered if isinstance(piece, ImageSlot))
+        return Sample(conversation.id, torch.tensor(ids, dtype=torch.int64), torch.tensor(supervised), images)
+
+    def _tokens(self, rendered: Rendered, slots: int) -> tuple[list[int], list[bool]]:
+        """Ids and their mask, stretch by stretch between control tokens."""
+        ids = list(self.tokenizer.prefix_ids)
+        supervised = [False] * len(ids)
+        stretch: list[Span] = []
+
+        def close() -> None:
+            new_ids, new_mask = self._stretch(stretch)
+            ids.extend(new_ids)
+            supervised.extend(new_mask)
+            stretch.clear()
+
+        for piece in rendered:
+            if isinstance(piece, ImageSlot):
+                close()
+                ids.extend([self.tokenizer.image_id] * slots)
+                supervised.extend([False] * slots)
+            elif piece.control:
+                close()
+                ids.extend(self.tokenizer.control(piece.text))
+                supervised.append(piece.supervised)
+            else:
+                stretch.append(piece)
+        close()
+        return ids, supervised
+
+    def _stretch(self, spans: Sequence[Span]) -> tuple[list[int], list[bool]]:
+        text = "".join(span.text for span in spans)
+        if not text:
+            return [], []
+        encoding = self.tokenizer.pieces(text)
+        if len({span.supervised for span in spans if span.text}) == 1:
+            return encoding.ids, [any(span.supervised for span in spans if span.text)] * len(encoding.ids)
+        flags = b"".join((b"\1" if span.supervised else b"\0") * len(span.text) for span in spans)
+        mask: list[bool] = []
+        for start, end in encoding.offsets:
+            covered = flags[start : max(end, start + 1)]
+            learnt = covered.count(1)
+            if 0 < learnt < len(covered):
+                raise HalfSupervised(
+                    f"one token covers {text[start:end]!r}, of which only a part is learnt, "
+                    f"with the template {self.template.name!r}"
+                )
+            mask.append(learnt > 0)
+        return encoding.ids, mask
+
+
+_PICTURE = Image(data=b"")
+_PROBE = Conversation(
+    "probe",
+    (
+        Turn("user", (_PICTURE, "What is this?")),
+        Turn("assistant", ("A cat, I'd say.",)),
+        Turn("user", ("Where? \n Is it  asleep", _PICTURE)),
+        Turn("assistant", ("- on a mat\n\n- yes",)),
+        Turn("user", ("3 + 4?",)),
+        Turn("assistant", ("7",)),
+    ),
+)
+
+
+def _probe(processor: Processor) -> None:
+    """Refuses a template and a tokenizer that do not go together, before anything is trained with them."""
+    tokenizer, template = processor.tokenizer, processor.template
+    rendered = render(_PROBE, template)
+    try:
+        ids, _ = processor._tokens(rendered, slots=1)
+        prompts = [first_rounds(_PROBE, count) for count in range(3)]
+        prompts = [
+            Conversation("probe", (*prompt.turns, _PROBE.turns[2 * count])) for count, prompt in enumerate(prompts)
+        ]
+        starts = [processor._tokens(render_prompt(prompt, template), slots=1)[0] for prompt in prompts]
+    except HalfSupervised as error:
+        raise UsageError(f"this tokenizer cannot be used with this template: {error}") from error
+    whole = tokenizer.hf(_text(rendered, tokenizer))["input_ids"]
+    if ids != whole:
+        raise UsageError(
+            f"the template {template.name!r} and this tokenizer do not go together: read as one text, a prompt gives "
+            "other ids than read piece by piece, so a trained model would be asked in other ids than it learnt"
+        )
+    if any(ids[: len(start)] != start for start in starts):
+        raise UsageError(
+            f"the template {template.name!r} and this tokenizer do not go together: the ids of a prompt are not the "
+            "beginning of the ids that are learnt from"
+        )
+
+
+def _text(rendered: Rendered, tokenizer: Tokenizer) -> str:
+    """The prompt as one text, control tokens spelled out: what other software hands to its tokenizer."""
+    return "".join(
+        IMAGE_TOKEN
+        if isinstance(piece, ImageSlot)
+        else tokenizer.control_text(piece.text)
+        if piece.control
+        else piece.text
+        for piece in rendered
+    )
