@@ -13,7 +13,7 @@ from typing import Literal
 
 from seetell.config import ConfigError, nearest
 
-LEARNABLE = ("connector", "language", "vision")
+LEARNABLE = ("connector", "language")  # the vision tower stays as it was pretrained, as in LLaVA
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Stage:
     samples_per_step: int
     epochs: int = 1
     template: str = "vicuna-v1"
-    image: Literal["square", "crop", "pad"] = "pad"
+    image: Literal["square", "pad", "stretch"] = "pad"
     warmup: float = 0.03
     schedule: Literal["cosine", "constant"] = "cosine"
     weight_decay: float = 0.0
@@ -93,14 +93,14 @@ class Stage:
                 raise ConfigError(f'lr names "{name}", which is no part of the model; {nearest(name, LEARNABLE)}')
             if rate <= 0:
                 raise ConfigError(f"lr.{name} must be above 0, not {rate}; to freeze a part, leave it out of lr")
-        for name in ("samples_per_step", "epochs", "max_tokens", "micro_tokens"):
+        for name in ("samples_per_step", "epochs", "max_tokens"):
             _at_least(name, getattr(self, name), 1)
+        if self.micro_tokens < 128 or self.micro_tokens % 128:
+            raise ConfigError(f"micro_tokens must be a multiple of 128, for micro-batches are, not {self.micro_tokens}")
         if not 0.0 <= self.warmup < 1.0:
             raise ConfigError(f"warmup is a fraction of the steps, at least 0 and below 1, not {self.warmup}")
         if self.clip <= 0:
             raise ConfigError(f"clip is the largest gradient norm and must be above 0, not {self.clip}")
-        if self.cache_features and "vision" in self.lr:
-            raise ConfigError("cache_features keeps what a frozen tower saw, but lr lets vision learn; drop one of them")
 
 
 @dataclass(frozen=True, slots=True)

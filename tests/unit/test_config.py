@@ -38,7 +38,7 @@ def test_the_published_numbers() -> None:
         ("llava_1_5_13b", 1e-3, 256, 128, 1),
     ):
         recipe = load_recipe(name)
-        assert recipe.align.lr == {"connector": rate} and recipe.align.template == "plain"
+        assert (recipe.align.lr, recipe.align.template) == ({"connector": rate}, "plain")
         assert recipe.tune.lr == {"connector": 2e-5, "language": 2e-5}
         assert (recipe.align.samples_per_step, recipe.tune.samples_per_step) == (first, second)
         assert (recipe.align.epochs, recipe.tune.epochs) == (1, epochs)
@@ -48,12 +48,12 @@ def test_the_published_numbers() -> None:
     ("setting", "read", "value"),
     [
         ("tune.lr.language=1e-5", lambda r: r.tune.lr["language"], 1e-5),
-        ("tune.lr.vision=1e-6", lambda r: r.tune.lr["vision"], 1e-6),
+        ("tune.lr.connector=1e-6", lambda r: r.tune.lr["connector"], 1e-6),
         ("tune.samples_per_step=7", lambda r: r.tune.samples_per_step, 7),
         ("tune.cache_features=true", lambda r: r.tune.cache_features, True),
         ("align=none", lambda r: r.align, None),
         ("tune.betas=0.9,0.95", lambda r: r.tune.betas, (0.9, 0.95)),
-        ("tune.image=crop", lambda r: r.tune.image, "crop"),
+        ("tune.image=square", lambda r: r.tune.image, "square"),
         ("tune.data=mine.json", lambda r: r.tune.data, (Data("mine.json", images="pictures"),)),
         ("tune.data.0.images=x", lambda r: r.tune.data, (Data("a.json", images="x"),)),
         ("model.language=some/model=1", lambda r: r.model.language, "some/model=1"),
@@ -126,7 +126,8 @@ def test_differences_name_the_knob() -> None:
     before = freeze(a_recipe())
     after = freeze(apply_sets(a_recipe(), ["tune.lr.language=1e-5", "align=none"]))
     lines = differences(before, after)
-    assert "tune.lr.language: 2e-05 -> 1e-05" in lines and any(line.startswith("align:") for line in lines)
+    assert "tune.lr.language: 2e-05 -> 1e-05" in lines
+    assert any(line.startswith("align:") for line in lines)
     assert differences(before, before) == []
 
 

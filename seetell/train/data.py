@@ -1,0 +1,103 @@
+"""A stage's samples: every conversation encoded once, its length known, no picture opened.
+
+The ids of all samples lie in one flat array (five bytes a token), so 600,000 samples fit in memory and a
+later epoch costs nothing. What cannot be trained on is a `Rejected` with its reason, here and there.
+
+Shapes  T tokens of all samples together, S samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seetell.console import BadInput, progress, say
+from seetell.encode.processor import Processor
+from seetell.encode.sample import Sample
+from seetell.sources.conversations import read_conversations
+from seetell.train.recipe import Data, Stage
+from seetell.types import Conversation, Image, Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Samples by number, and `entries`: the samples of an epoch in file order, repeated as `times` says.
+
+    `rows` are the samples' places among all rows read; the other rows are in `rejected`, with theirs.
+    """
+
+    ids: Tensor  # [T] int32
+    supervised: Tensor  # [T] bool
+    starts: list[int]  # S + 1 offsets into both
+    names: list[str]
+    images: list[tuple[Image, ...]]
+    entries: list[int]
+    rows: list[int]
+    rejected: list[tuple[int, Rejected]]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each entry, image slots included."""
+        return [self.starts[i + 1] - self.starts[i] for i in self.entries]
+
+    def sample(self, entry: int) -> Sample:
+        """The sample that an entry of the plan names."""
+        i = self.entries[entry]
+        span = slice(self.starts[i], self.starts[i + 1])
+        return Sample(self.names[i], self.ids[span].long(), self.supervised[span], self.images[i])
+
+    def all_images(self) -> Iterator[Image]:
+        """Every picture of every sample, in order, with repetitions."""
+        return (image for images in self.images for image in images)
+
+    def digest(self) -> str:
+        """A hash of all that would be learned from: ids, supervision, names and the order of entries."""
+        digest = hashlib.sha256(self.ids.numpy().tobytes())
+        digest.update(self.supervised.numpy().tobytes())
+        digest.update(repr((self.names, self.entries, self.starts)).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
+def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Samples:
+    """Reads and encodes all the stage's data; complains only when nothing is left."""
+    ids, supervised = array("i"), bytearray()
+    starts, names, images, entries, rows, rejected = [0], [], [], [], [], []
+    with progress(f"reading {what} data", total=None) as bar:
+        for data in stage.data:
+            for row in _rows(data, seed):
+                bar.advance()
+                sample = row if isinstance(row, Rejected) else processor.encode(row, max_tokens=stage.max_tokens)
+                number = len(names) + len(rejected)
+                if isinstance(sample, Rejected):
+                    rejected.append((number, sample))
+                    continue
+                rows.append(number)
+                entries += [len(names)] * data.times
+                ids.extend(sample.ids.tolist())
+                supervised.extend(sample.supervised.byte().tolist())
+                starts.append(len(ids))
+                names.append(sample.id)
+                images.append(sample.images)
+    reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(r.reason for _, r in rejected).most_common())
+    if not names:
+        paths = ", ".join(data.path for data in stage.data)
+        raise BadInput(f"Nothing in {paths} can be trained on" + (f": {reasons}." if reasons else ": no rows."))
+    if rejected:
+        say(f"{len(rejected)} of {len(names) + len(rejected)} rows of {what} are left out: {reasons}.")
+    flat = torch.frombuffer(ids, dtype=torch.int32), torch.frombuffer(supervised, dtype=torch.bool)
+    return Samples(*flat, starts, names, images, entries, rows, rejected)
+
+
+def _rows(data: Data, seed: int) -> Iterator[Conversation | Rejected]:
+    """The rows of a file, or the share of them that the seed chooses."""
+    chance = random.Random(f"{seed}:{data.path}")
+    for row in read_conversations(data.path, data.images, data.format):
+        if data.share == 1.0 or chance.random() < data.share:
+            yield row

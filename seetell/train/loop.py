@@ -1,0 +1,189 @@
+"""The training loop, the same for both stages: a step, and the steps in order.
+
+What the loop promises: the loss is a mean over every supervised token of a step, so accumulation equals one
+big batch; a loss that is not finite moves nothing; and each step is a function of the weights, the moments
+and its own number, which is what makes a resumed run equal to an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from seetell.console import BadInput, Failed, progress
+from seetell.encode.processor import Processor
+from seetell.model.vlm import VLM
+from seetell.train.checkpoint import save_checkpoint
+from seetell.train.log import Progress, RunLog
+from seetell.train.loss import supervised_loss
+from seetell.train.optimizer import set_lr
+from seetell.train.pictures import MicroBatch, StepData, autocast
+from seetell.train.plan import Plan
+from seetell.train.ranks import Ranks
+from seetell.train.recipe import Stage
+
+NOT_FINITE_AT_MOST = 3
+EMPTY_AT_MOST = 3  # steps at the very beginning of a stage without a single usable sample
+
+
+class Observer(Protocol):
+    """Whoever looks at the model while it learns; the figures it returns go into the metrics."""
+
+    def __call__(self, step: int, model: VLM, processor: Processor, /) -> Mapping[str, float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A model in a stage: what moves it, by which rules, in which arithmetic."""
+
+    model: VLM
+    optimizer: torch.optim.Optimizer
+    stage: Stage
+    precision: torch.dtype
+    ranks: Ranks
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What a step did. `taken` is false when nothing moved: a number was not finite, or nothing was supervised."""
+
+    loss: float
+    grad_norm: float
+    supervised: int
+    taken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """When the loop looks up from its work: to save, to be observed, to stop."""
+
+    checkpoints: Path
+    checkpoint_every_s: float
+    observers: Sequence[Observer]
+    observe_every: int
+    asked_to_stop: Callable[[], bool]
+
+
+def train_step(learner: Learner, micro_batches: Sequence[MicroBatch]) -> StepReport:
+    """One optimizer step; the loss is a mean over every supervised token of the step, on all ranks.
+
+    Dividing each micro-batch by its own count would let short answers weigh more than long ones.
+    """
+    model, ranks = learner.model, learner.ranks
+    supervised = int(ranks.sum(torch.stack([micro.batch.supervised.sum() for micro in micro_batches]).sum()))
+    if supervised == 0:
+        return StepReport(0.0, 0.0, 0, taken=False)
+    total = torch.zeros((), device=ranks.device)
+    for micro in micro_batches:
+        with autocast(ranks.device, learner.precision):
+            loss = supervised_loss(model, micro.to(ranks.device)) / supervised
+        loss.backward()
+        total += loss.detach()
+    total = ranks.sum(total)
+    norm = ranks.clip((p for p in model.parameters() if p.requires_grad), learner.stage.clip)
+    finite = bool(torch.isfinite(total) & torch.isfinite(norm))
+    if finite:
+        learner.optimizer.step()
+    learner.optimizer.zero_grad(set_to_none=True)
+    return StepReport(float(total), float(norm), supervised, taken=finite)
+
+
+def fit(
+    learner: Learner,
+    processor: Processor,
+    plan: Plan,
+    data: Iterable[StepData],
+    state: Progress,
+    log: RunLog,
+    watch: Watch,
+) -> bool:
+    """Trains from `state` to the end of the plan; false when it was asked to stop before, and saved."""
+    saved_s = began_s = time.monotonic()
+    seconds_before = state.seconds
+    learner.model.train()
+    with progress(log.stage, total=len(plan.lengths) * plan.epochs, done=state.samples) as bar:
+        for step_data in data:
+            torch.manual_seed(plan.seed * 1_000_003 + state.step)  # what is random in a step belongs to the step
+            rates = set_lr(learner.optimizer, learner.stage, state.step, plan.steps)
+            report = train_step(learner, step_data.micro_batches)
+            state.seconds = seconds_before + time.monotonic() - began_s
+            _count(state, step_data, report)
+            _write(log, state, step_data, report, rates)
+            bar.advance(len(step_data.sample_ids) + len(step_data.refused), loss=report.loss)
+            if state.not_finite_in_a_row >= NOT_FINITE_AT_MOST:
+                raise Failed(_diverged(log, state))
+            if state.empty_steps == state.step and (state.step >= EMPTY_AT_MOST or state.step == plan.steps):
+                raise BadInput(_nothing_seen(log, step_data))
+            if watch.observe_every and state.step % watch.observe_every == 0:
+                _observe(learner.model, processor, state.step, log, watch.observers)
+            unfinished = state.step < plan.steps
+            stopping = unfinished and watch.asked_to_stop()
+            due = time.monotonic() - saved_s >= watch.checkpoint_every_s and not state.not_finite_in_a_row
+            if stopping or (unfinished and due):
+                log.flush()
+                save_checkpoint(watch.checkpoints, learner.model, learner.optimizer, state)
+                saved_s = time.monotonic()
+            if stopping:
+                return False
+    log.flush()
+    return True
+
+
+def _count(state: Progress, step_data: StepData, report: StepReport) -> None:
+    state.step += 1
+    state.samples += len(step_data.sample_ids) + len(step_data.refused)
+    state.tokens += sum(micro.batch.ids.shape[0] for micro in step_data.micro_batches)
+    state.supervised += report.supervised
+    if report.supervised == 0:
+        state.empty_steps += 1
+    elif report.taken:
+        state.not_finite_in_a_row = 0
+        state.first_loss = report.loss if state.first_loss is None else state.first_loss
+        state.last_loss = report.loss
+    else:
+        state.not_finite += 1
+        state.not_finite_in_a_row += 1
+
+
+def _write(
+    log: RunLog, state: Progress, step_data: StepData, report: StepReport, rates: Mapping[str, float]
+) -> None:
+    for row, rejected in step_data.refused:
+        log.refuse(row, rejected)
+    figures: dict[str, object] = {f"lr_{part}": rate for part, rate in rates.items()}
+    figures |= {"supervised": report.supervised, "samples": state.samples, "seconds": round(state.seconds, 3)}
+    if report.taken:
+        figures |= {"loss": report.loss, "grad_norm": report.grad_norm}
+    elif report.supervised:
+        said = {"loss": str(report.loss), "grad_norm": str(report.grad_norm), "samples": step_data.sample_ids}
+        log.not_finite(state.step, said)
+    log.step(state.step, figures)
+
+
+def _observe(model: VLM, processor: Processor, step: int, log: RunLog, observers: Iterable[Observer]) -> None:
+    model.eval()
+    with torch.no_grad():
+        for observer in observers:
+            log.step(step, {f"observed_{name}": value for name, value in observer(step, model, processor).items()})
+    model.train()
+
+
+def _nothing_seen(log: RunLog, step_data: StepData) -> str:
+    _, last = step_data.refused[-1]
+    return (
+        f"Not one sample of the first steps of {log.stage} can be used; the last one, {last.id!r}, for: {last.reason} "
+        f"({last.detail}). Look whether `images` names the folder of the pictures."
+    )
+
+
+def _diverged(log: RunLog, state: Progress) -> str:
+    return (
+        f"The loss of {log.stage} was not finite in {state.not_finite_in_a_row} steps in a row, up to step "
+        f"{state.step}: no weight was moved by them and the last good checkpoint is kept. The samples are named in "
+        f"{log.out / 'not_finite.jsonl'}; look at them, or lower the lr."
+    )

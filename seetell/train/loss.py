@@ -1,0 +1,30 @@
+"""The loss: cross-entropy summed over supervised tokens, and nothing else computed.
+
+A row without a label never meets the language model's head: with a question of 600 tokens and an answer
+of 20, and a vocabulary of 32,000, that head would be most of the memory.
+
+Shapes  T tokens of a packed batch, S supervised ones, N images, P slots of an image,
+        D language width, V vocabulary (of a tower: its width).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from seetell.model.vlm import VLM
+from seetell.train.pictures import MicroBatch
+
+
+def supervised_loss(model: VLM, micro: MicroBatch) -> Tensor:
+    """The sum, [], of -log p(token) over the batch's supervised tokens.
+
+    A target is predicted from the token before it, which is of the same document, for a document's first
+    token is never supervised.
+    """
+    batch = micro.batch
+    tower = model.tower_features(batch.pixels) if micro.tower is None else micro.tower  # [N, P, V]
+    hidden = model(batch.ids, batch.positions, batch.starts, features=model.connector(tower))  # [T, D]
+    targets = batch.supervised.nonzero().squeeze(1)  # [S]
+    logits = model.logits(hidden[targets - 1]).float()  # [S, V]
+    return functional.cross_entropy(logits, batch.ids[targets], reduction="sum")

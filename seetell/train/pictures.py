@@ -1,0 +1,182 @@
+"""Pictures for the steps to come: decoded ahead by threads, or seen once by the frozen tower and kept.
+
+A picture that cannot be read becomes a `Rejected`; whoever asked leaves its sample out and counts it.
+
+Shapes  N images, H x W pixels, P slots of an image, V tower width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from seetell.console import progress
+from seetell.encode.image import ImageProcessor
+from seetell.encode.sample import Batch, Sample, pack
+from seetell.model.vlm import VLM
+from seetell.train.data import Samples
+from seetell.train.plan import TOKENS_MULTIPLE, Plan
+from seetell.types import Image, Rejected
+
+STEPS_AHEAD = 2
+CHUNK = 64  # pictures that the tower sees at once when features are kept
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """One forward pass: packed documents, and what the tower saw [N, P, V] when that is kept."""
+
+    batch: Batch
+    tower: Tensor | None = None
+
+    def to(self, device: torch.device) -> MicroBatch:
+        return MicroBatch(self.batch.to(device), None if self.tower is None else self.tower.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class StepData:
+    """All of an optimizer step: its passes, the samples left out with their rows, the ids of the others."""
+
+    micro_batches: list[MicroBatch]
+    refused: list[tuple[int, Rejected]]
+    sample_ids: list[str]
+
+
+class Features:
+    """What the frozen tower saw, by picture, kept in memory for the whole run."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Tensor | Rejected] = {}
+
+    def look(
+        self, model: VLM, image_processor: ImageProcessor, images: Iterable[Image], precision: torch.dtype
+    ) -> None:
+        """Sees every picture that is new, in the order given and in equal chunks.
+
+        The order and the chunks must be a function of the data alone: what the tower computes for a picture
+        may differ in the last bit with the company it is computed in, and a resumed run must see the same.
+        """
+        new = {picture_key(image): image for image in images}
+        new = {key: image for key, image in new.items() if key not in self._seen}
+        with progress("seeing pictures", total=len(new)) as bar, _threads() as pool:
+            waiting: list[tuple[str, Tensor]] = []
+            for key, pixels in zip(new, _ahead(pool, image_processor, list(new.values())), strict=True):
+                bar.advance()
+                if isinstance(pixels, Rejected):
+                    self._seen[key] = pixels
+                    continue
+                waiting.append((key, pixels))
+                if len(waiting) == CHUNK:
+                    self._see(model, waiting, precision)
+                    waiting = []
+            if waiting:
+                self._see(model, waiting, precision)
+
+    def get(self, image: Image) -> Tensor | Rejected:
+        """[P, V]"""
+        return self._seen[picture_key(image)]
+
+    def _see(self, model: VLM, waiting: list[tuple[str, Tensor]], precision: torch.dtype) -> None:
+        pixels = torch.stack([one for _, one in waiting]).to(model.device)
+        with autocast(model.device, precision):
+            features = model.tower_features(pixels)  # [N, P, V]
+        self._seen.update(zip([key for key, _ in waiting], features.unbind(), strict=True))
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Matrix products in bfloat16 where that was chosen, everything in float32 where not."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16)
+
+
+def picture_key(image: Image) -> str:
+    """One name for one picture."""
+    return image.path if image.data is None else hashlib.sha256(image.data).hexdigest()
+
+
+def feed(
+    plan: Plan, samples: Samples, image_processor: ImageProcessor, features: Features | None, first_step: int
+) -> Iterator[StepData]:
+    """The steps of the plan from `first_step` on, pictures of the next ones being decoded meanwhile."""
+    with _threads() as pool:
+        ahead: deque[tuple[int, dict[int, list[Future[Tensor | Rejected]]]]] = deque()
+        to_start = iter(range(first_step, plan.steps))
+        for _ in range(first_step, plan.steps):
+            for step in to_start:
+                ahead.append((step, _start(pool, image_processor, samples, plan.entries(step), features is None)))
+                if len(ahead) > STEPS_AHEAD:
+                    break
+            step, decoding = ahead.popleft()
+            yield _assemble(plan, samples, features, step, decoding)
+
+
+def _start(
+    pool: ThreadPoolExecutor, image_processor: ImageProcessor, samples: Samples, entries: Sequence[int], decode: bool
+) -> dict[int, list[Future[Tensor | Rejected]]]:
+    if not decode:
+        return {}
+    images = {entry: samples.images[samples.entries[entry]] for entry in entries}
+    return {entry: [pool.submit(image_processor.pixels, one) for one in these] for entry, these in images.items()}
+
+
+def _assemble(
+    plan: Plan,
+    samples: Samples,
+    features: Features | None,
+    step: int,
+    decoding: dict[int, list[Future[Tensor | Rejected]]],
+) -> StepData:
+    """Packs each planned micro-batch, without the samples one of whose pictures was refused."""
+    micro_batches, refused, sample_ids = [], [], []
+    for micro in plan.micro_batches(step)[0]:
+        kept: list[Sample] = []
+        pictures: list[Tensor] = []
+        for entry in micro:
+            sample = samples.sample(entry)
+            if features is None:
+                found = [one.result() for one in decoding[entry]]
+            else:
+                found = [features.get(image) for image in sample.images]
+            bad = next((one for one in found if isinstance(one, Rejected)), None)
+            if bad is not None:
+                row = samples.rows[samples.entries[entry]]
+                refused.append((row, Rejected(sample.id, bad.reason, bad.detail)))
+                continue
+            kept.append(sample)
+            pictures += [one for one in found if isinstance(one, Tensor)]
+        sample_ids += [sample.id for sample in kept]
+        micro_batches.append(_micro_batch(kept, pictures, features is not None))
+    return StepData(micro_batches, refused, sample_ids)
+
+
+def _micro_batch(kept: list[Sample], pictures: list[Tensor], seen: bool) -> MicroBatch:
+    """A pass whose samples were all refused is still made, over one dead token."""
+    kept = kept or [Sample("", torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.bool))]
+    if not seen:
+        return MicroBatch(pack(kept, pictures, multiple_of=TOKENS_MULTIPLE))
+    without_pictures = [replace(sample, images=()) for sample in kept]
+    batch = pack(without_pictures, [], multiple_of=TOKENS_MULTIPLE)
+    return MicroBatch(batch, torch.stack(pictures) if pictures else None)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, image_processor: ImageProcessor, images: Sequence[Image]
+) -> Iterator[Tensor | Rejected]:
+    """Decodes in order, a bounded number ahead."""
+    waiting: deque[Future[Tensor | Rejected]] = deque()
+    for image in images:
+        waiting.append(pool.submit(image_processor.pixels, image))
+        if len(waiting) > 2 * CHUNK:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(16, os.cpu_count() or 1), thread_name_prefix="pictures")

@@ -1,0 +1,103 @@
+"""What a run is, written beside it, so that the same command goes on and another one is refused.
+
+`recipe.json` is the recipe as it was resolved. `run.json` holds what the recipe does not say and the weights
+depend on: a hash of each stage's encoded data and of the parts the run starts from, and what was chosen
+automatically (device, threads, arithmetic), which is chosen once and read from here ever after.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import transformers
+
+from seetell.config import differences, freeze, thaw
+from seetell.console import UsageError, say
+from seetell.files import read_json, sha256_file, sha256_text, write_json
+from seetell.train.recipe import Model, Recipe
+
+
+@dataclass(slots=True)
+class Record:
+    """The facts of a run that its recipe does not hold."""
+
+    device: str
+    threads: int
+    parts: dict[str, str]
+    versions: dict[str, str]
+    precision: dict[str, str] = field(default_factory=dict[str, str])
+    data: dict[str, str] = field(default_factory=dict[str, str])
+
+    def save(self, out: Path) -> None:
+        write_json(out / "run.json", freeze(self))
+
+
+def open_record(recipe: Recipe, out: Path, device: str) -> Record:
+    """The record of the run in `out`, new or found; a run of another recipe or of other parts is refused."""
+    now = Record(_device(device), torch.get_num_threads(), _parts(recipe.model), _versions())
+    if (out / "recipe.json").exists() and (out / "run.json").exists():
+        _refuse_other(out, differences(read_json(out / "recipe.json"), freeze(recipe)))
+        record = thaw(Record, read_json(out / "run.json"))
+        _refuse_other(out, differences(record.parts, now.parts, "parts"))
+        if device != "auto" and _device(device) != record.device:
+            _refuse_other(out, [f"device: {record.device!r} -> {device!r}"])
+        for change in differences(record.versions, now.versions, "versions"):
+            say(f"This run goes on with other software than it began with ({change}): its last bits may differ.")
+    else:
+        record = now
+        write_json(out / "recipe.json", freeze(recipe))
+        record.save(out)
+    torch.set_num_threads(record.threads)  # sums are split by threads, so their last bits depend on how many there are
+    return record
+
+
+def check_data(record: Record, out: Path, stage: str, digest: str) -> None:
+    """Writes down what a stage learns from; when that is known already and differs, refuses."""
+    if record.data.setdefault(stage, digest) != digest:
+        _refuse_other(out, [f"data of {stage}: {record.data[stage][:12]} -> {digest[:12]} (the encoded samples' hash)"])
+    record.save(out)
+
+
+@contextmanager
+def only_run(out: Path) -> Iterator[None]:
+    """Two processes never write one run."""
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(f"Another process is training in {out}: wait for it, or give another --out.") from None
+        yield
+
+
+def _refuse_other(out: Path, changes: list[str]) -> None:
+    if changes:
+        raise UsageError(
+            f"{out} holds a run that began otherwise; give another --out, or what it began with. Changed: "
+            + "; ".join(changes)
+        )
+
+
+def _device(device: str) -> str:
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _versions() -> dict[str, str]:
+    return {"torch": torch.__version__, "transformers": transformers.__version__}
+
+
+def _parts(model: Model) -> dict[str, str]:
+    """A hash of each part that is a folder here; a part named on the hub is known by its name."""
+    named = {"vision": model.vision, "language": model.language, "start": model.start}
+    return {what: _fingerprint(Path(name)) if Path(name).is_dir() else name for what, name in named.items() if name}
+
+
+def _fingerprint(folder: Path) -> str:
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".bin", ".model"))
+    return sha256_text("\n".join(f"{path.name} {sha256_file(path)}" for path in files))

@@ -1,0 +1,238 @@
+"""A whole run: read the data, align, tune, and leave a finished model folder behind.
+
+    out/recipe.json  run.json     what the run is (`record.py`)
+    out/metrics.jsonl …           what happened (`log.py`)
+    out/checkpoints/<stage>/      how far it came (`checkpoint.py`); gone when the stage is done
+    out/aligned/                  the model between the stages, whole and loadable
+    out/model/                    the finished model
+    out/report.json               steps, samples, seconds, what was left out and why
+
+The same command goes on where a killed one stopped, and a finished run does nothing. A stage always begins
+from a folder (the parts, or `aligned/`), so a resumed run and an undisturbed one take the same road.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from seetell.config import freeze
+from seetell.console import UsageError, say
+from seetell.encode.processor import Processor
+from seetell.files import MANIFEST, read_json, write_json, write_manifest
+from seetell.model.vlm import VLM
+from seetell.model.weights import load_model, save_model
+from seetell.train.checkpoint import fresh_folder, load_checkpoint, put_in_place
+from seetell.train.data import Samples, read_samples
+from seetell.train.log import Progress, RunLog
+from seetell.train.loop import Learner, Observer, Watch, fit
+from seetell.train.optimizer import build_optimizer, choose_what_learns
+from seetell.train.pictures import Features, feed
+from seetell.train.plan import Plan
+from seetell.train.ranks import Ranks
+from seetell.train.recipe import Recipe
+from seetell.train.record import Record, check_data, only_run, open_record
+from seetell.train.show import show_samples
+from seetell.train.start import choose_precision, stage_processor, start_model
+
+
+def train(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    stages: Sequence[str] = ("align", "tune"),
+    observers: Sequence[Observer] = (),
+    observe_every: int = 0,
+    checkpoint_every_s: float = 600.0,
+) -> Path:
+    """Runs the recipe's stages that `stages` names; returns the folder of the last one's model."""
+    out = Path(out)
+    wanted = [name for name in recipe.stages if name in stages]
+    if not wanted:
+        raise UsageError(f"The recipe has the stages {', '.join(recipe.stages)}, and none of them was asked for.")
+    out.mkdir(parents=True, exist_ok=True)
+    with only_run(out), _stop_signals() as stop:
+        record = open_record(recipe, out, device)
+        if is_finished(target_of(recipe, out, wanted[-1])):
+            say(f"The run in {out} is finished; there is nothing left to do.")
+            return target_of(recipe, out, wanted[-1])
+        run = _Run(recipe, out, record, Watch(out, checkpoint_every_s, observers, observe_every, stop.asked))
+        run.go(wanted)
+        stop.end_if_asked()
+    return target_of(recipe, out, wanted[-1])
+
+
+def target_of(recipe: Recipe, out: Path, stage: str) -> Path:
+    """Where a stage's model goes: the last one's is the run's."""
+    return out / "model" if stage == list(recipe.stages)[-1] else out / "aligned"
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a model folder was written to its end; the manifest comes last."""
+    return (folder / MANIFEST).is_file()
+
+
+class _Run:
+    """A run in progress."""
+
+    def __init__(self, recipe: Recipe, out: Path, record: Record, watch: Watch) -> None:
+        self.recipe, self.out, self.record, self.watch = recipe, out, record, watch
+        self.ranks = Ranks(torch.device(record.device))
+        self.features: dict[str, Features] = {}
+
+    def go(self, wanted: Sequence[str]) -> None:
+        """The stages in order; each that is done already is passed by."""
+        to_do = [name for name in wanted if not is_finished(target_of(self.recipe, self.out, name))]
+        vlm = self.start(to_do[0])
+        processors = {n: stage_processor(self.recipe.model, stage, vlm) for n, stage in self.recipe.stages.items()}
+        # All data is read before anything learns: a bad file of the last stage is told now, not in hours.
+        samples = {
+            name: read_samples(self.recipe.stages[name], processors[name], self.recipe.seed, name)
+            for name in wanted
+            if name in to_do or self.recipe.stages[name].cache_features
+        }
+        for name, read in samples.items():
+            check_data(self.record, self.out, name, read.digest())
+        for name in to_do:
+            vlm = vlm if name == to_do[0] else self.start(name)
+            features = self.look(name, vlm, processors, samples)
+            if not self.stage(name, vlm, processors[name], samples[name], features):
+                return
+            self.finish(name, vlm, list(processors.values())[-1])
+
+    def start(self, name: str) -> VLM:
+        """The model as the stage finds it, always read from a folder."""
+        before = list(self.recipe.stages).index(name) - 1
+        if before < 0:
+            return start_model(self.recipe, self.record.device)
+        folder = target_of(self.recipe, self.out, list(self.recipe.stages)[before])
+        if not is_finished(folder):
+            raise UsageError(f"{name} goes on from {folder}, which is not there yet: run align first.")
+        return load_model(folder, dtype=torch.float32, device=self.record.device)
+
+    def precision(self, name: str, vlm: VLM) -> torch.dtype:
+        """Chosen once, then read from the record."""
+        if name not in self.record.precision:
+            self.record.precision[name] = choose_precision(self.recipe.stages[name], vlm)
+            self.record.save(self.out)
+        return torch.bfloat16 if self.record.precision[name] == "bfloat16" else torch.float32
+
+    def look(
+        self, name: str, vlm: VLM, processors: dict[str, Processor], samples: dict[str, Samples]
+    ) -> Features | None:
+        """The tower's features of all the pictures of this stage and of those that share them, when kept.
+
+        All of them, in the recipe's order, also when an earlier stage is done: see `Features.look`.
+        """
+        mode = self.recipe.stages[name].image
+        if not self.recipe.stages[name].cache_features:
+            return None
+        if mode not in self.features:
+            self.features[mode] = Features()
+            stages = {n: self.recipe.stages[n] for n in samples}
+            sharing = [n for n, stage in stages.items() if stage.cache_features and stage.image == mode]
+            images = (image for n in sharing for image in samples[n].all_images())
+            processor = processors[name].image_processor
+            self.features[mode].look(vlm, processor, images, self.precision(sharing[0], vlm))
+        return self.features[mode]
+
+    def stage(self, name: str, vlm: VLM, processor: Processor, samples: Samples, features: Features | None) -> bool:
+        """Trains one stage from its last checkpoint on; false when it was interrupted."""
+        stage = self.recipe.stages[name]
+        choose_what_learns(vlm, stage)
+        optimizer = build_optimizer(vlm, stage)
+        checkpoints = self.watch.checkpoints / "checkpoints" / name
+        state = load_checkpoint(checkpoints, vlm, optimizer) or Progress()
+        plan = Plan(samples.lengths, stage.samples_per_step, stage.epochs, self.recipe.seed, stage.micro_tokens)
+        log = RunLog(self.out, name, state.step)
+        try:
+            for row, rejected in samples.rejected:
+                log.refuse(row, rejected)
+            if state.step:
+                say(f"{name} goes on behind step {state.step} of {plan.steps}.")
+            else:
+                show_samples(samples, processor, name)
+            learner = Learner(vlm, optimizer, stage, self.precision(name, vlm), self.ranks)
+            data = feed(plan, samples, processor.image_processor, features, state.step)
+            watch = replace(self.watch, checkpoints=checkpoints)
+            finished = fit(learner, processor, plan, data, state, log, watch)
+        finally:
+            log.close()
+        if finished:
+            self.report(name, plan, state, log)
+        return finished
+
+    def finish(self, name: str, vlm: VLM, processor: Processor) -> None:
+        """Writes the stage's model folder whole, then forgets its checkpoints.
+
+        It is saved with the last stage's processor: an aligned model is asked in the words it
+        will be tuned in, for the language model itself knows no others.
+        """
+        target = target_of(self.recipe, self.out, name)
+        writing = fresh_folder(self.out / f".writing-{target.name}")
+        save_model(vlm, writing, stop_ids=sorted(processor.stop_ids))
+        processor.save(writing)
+        write_manifest(writing)
+        put_in_place(writing, target)
+        shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)
+
+    def report(self, name: str, plan: Plan, state: Progress, log: RunLog) -> None:
+        """Adds the stage to report.json."""
+        path = self.out / "report.json"
+        report = read_json(path) if path.exists() else {"stages": {}}
+        report["stages"][name] = {
+            **freeze(state),
+            "steps": plan.steps,
+            "samples_per_second": round(state.samples / state.seconds, 2) if state.seconds else None,
+            "precision": self.record.precision[name],
+            "refused": dict(sorted(log.refused_reasons.items())),
+        }
+        report["model"] = str(target_of(self.recipe, self.out, name))
+        write_json(path, report)
+
+
+class _Stop:
+    """Remembers that the user or the system asked the run to end; the loop looks after each step."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def asked(self) -> bool:
+        return self.signal is not None
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        if self.signal is not None:  # asked twice: now
+            raise KeyboardInterrupt
+        self.signal = number
+        say("Stopping after this step; the same command goes on from here.")
+
+    def end_if_asked(self) -> None:
+        """Ends the process as the signal would have, now that everything is saved."""
+        if self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.signal is not None:
+            raise SystemExit(128 + self.signal)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[_Stop]:
+    """Takes SIGINT and SIGTERM as a wish to stop between two steps, saved."""
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may take signals
+        yield stop
+        return
+    before = {number: signal.signal(number, stop.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,77 @@
+"""Small things in place of big ones: random parts of a model in folders, and a data set of coloured squares.
+
+The parts are what transformers saves for any CLIP and any Llama, two layers deep; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import torch
+from PIL import Image as Pillow
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+SIDE_PX, PATCH_PX = 16, 8
+COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (40, 70, 220), "white": (250, 250, 250)}
+
+
+def tiny_parts(folder: Path, seed: int = 0) -> tuple[str, str]:
+    """Folders of a random tower (16 px, 4 patches) and a random language model (byte-level words)."""
+    torch.manual_seed(seed)
+    vision, language = folder / "vision", folder / "language"
+    tower = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        image_size=SIDE_PX, patch_size=PATCH_PX,
+    )  # fmt: skip
+    CLIPVisionModel(tower).save_pretrained(vision)
+    facts = {
+        "image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": SIDE_PX},
+        "crop_size": {"height": SIDE_PX, "width": SIDE_PX}, "do_resize": True, "do_center_crop": True,
+        "do_normalize": True, "do_rescale": True, "rescale_factor": 1 / 255, "do_convert_rgb": True, "resample": 3,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
+    }  # fmt: skip
+    (vision / "preprocessor_config.json").write_text(json.dumps(facts))
+    tokenizer = tiny_tokenizer()
+    tokenizer.save_pretrained(language)
+    decoder = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=4096,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    LlamaForCausalLM(decoder).save_pretrained(language)
+    return str(vision), str(language)
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """Every byte is a token, so any text has ids."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate(["<pad>", "<s>", "</s>", *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token=None
+    )
+
+
+def tiny_data(folder: Path, count: int, seed: int = 0) -> tuple[str, str]:
+    """Pictures of one colour; a caption file for align and a question file for tune. Returns their paths."""
+    chance = random.Random(seed)
+    pictures = folder / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    align, tune = [], []
+    for i in range(count):
+        colour = chance.choice(sorted(COLOURS))
+        name = f"{seed}-{i}.png"
+        Pillow.new("RGB", (20, 18), COLOURS[colour]).save(pictures / name)
+        caption = [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": f"a {colour} square"}]
+        question = [{"from": "human", "value": "<image>\nWhich colour?"}, {"from": "gpt", "value": colour}]
+        align.append({"id": f"a{i}", "image": name, "conversations": caption})
+        more = [{"from": "human", "value": "And now?"}, {"from": "gpt", "value": f"still {colour}"}]
+        tune.append({"id": f"t{i}", "image": name, "conversations": question + more * (i % 2)})
+    (folder / "align.json").write_text(json.dumps(align))
+    (folder / "tune.json").write_text(json.dumps(tune))
+    return str(folder / "align.json"), str(folder / "tune.json")
