@@ -5,7 +5,6 @@ Pictures are solid colours named by their bytes; `b"bad"` cannot be opened.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -27,19 +26,11 @@ USER, ASSISTANT = 3, 4
 class TinyTokenizer:
     """Ids 32 to 119 are the characters of those code points; lower ids are control and say nothing."""
 
-    stop_ids = (STOP_ID,)
-    image_id = IMAGE_ID
-
     def encode_text(self, text: str) -> list[int]:
         return [min(max(ord(character), 32), 119) for character in text]
 
     def decode(self, ids: list[int]) -> str:
         return "".join(chr(number) for number in ids if 32 <= number < 120)
-
-
-@dataclass(frozen=True)
-class TinyTemplate:
-    stop: tuple[str, ...] = ()
 
 
 class TinyImages:
@@ -51,7 +42,7 @@ class TinyImages:
     def pixels(self, image: Image) -> Tensor | Rejected:
         self.opened += 1
         if image.data == b"bad":
-            return Rejected("", "not a picture", "bad.jpg is not a picture.")
+            return Rejected("", "not a picture", "no known format")
         seed = int.from_bytes(image.data or b"", "big") % (1 << 30)
         generator = torch.Generator().manual_seed(seed)
         return torch.randint(0, 256, (3, SIDE_PX, SIDE_PX), dtype=torch.uint8, generator=generator)
@@ -66,10 +57,11 @@ class TinyProcessor:
     """system? (user parts, assistant words)*: what `Processor` does, in ten lines."""
 
     slots_per_image = SLOTS
+    stop_ids = frozenset((STOP_ID,))
 
     def __init__(self, stop: tuple[str, ...] = ()) -> None:
         self.tokenizer = TinyTokenizer()
-        self.template = TinyTemplate(stop)
+        self.stop_strings = stop
         self.image_processor = TinyImages()
 
     def encode_prompt(self, conversation: Conversation) -> Sample:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from seetell.console import SeetellError
 from seetell.infer.engine import Engine
 from seetell.infer.sampling import Sampling
 from seetell.types import Answer, Conversation, Item, Rejected, Turn
@@ -44,4 +45,7 @@ class OurAnswerer:
         for item in items:
             asked.append(item.id)
             turn = Turn("user", (*item.images, item.question))
-            yield self.engine.processor.encode_prompt(Conversation(item.id, (turn,)))
+            try:
+                yield self.engine.processor.encode_prompt(Conversation(item.id, (turn,)))
+            except (SeetellError, UnicodeEncodeError) as error:
+                yield Rejected(item.id, "cannot be asked", str(error))

@@ -103,7 +103,6 @@ class Engine:
         self.context_tokens = context_tokens(vlm)
         self.pictures = Pictures(vlm, processor.image_processor)
         self._prefill_tokens = prefill_tokens
-        self._stop_ids, self._stop_strings = stops(processor)
         self._table = SlotTable(slots)
         self._cache = GrowingCache(slots)
         self._waiting: deque[Row] = deque()
@@ -181,7 +180,7 @@ class Engine:
         """The result of a finished row."""
         assert row.finish_reason is not None
         said = row.ids[row.prompt_tokens :]
-        stopped = bool(said) and said[-1] in self._stop_ids
+        stopped = bool(said) and said[-1] in self.processor.stop_ids
         images = int((row.marks < 0).sum())
         return Completion(row.words.text, row.finish_reason, row.prompt_tokens, images, len(said) - stopped)
 
@@ -199,7 +198,8 @@ class Engine:
         for image in prompt.images:
             picture = self.pictures.open(image)
             if isinstance(picture, Rejected):
-                return Rejected(prompt.id, picture.reason, picture.detail or f"{image}: {picture.reason}.")
+                detail = f" ({picture.detail})" if picture.detail else ""
+                return Rejected(prompt.id, picture.reason, f"{image.path or 'The picture'}: {picture.reason}{detail}.")
             pictures.append(picture)
         return Row(
             ids=ids,
@@ -207,7 +207,7 @@ class Engine:
             pictures=tuple(pictures),
             settings=settings,
             generator=new_generator(settings.seed),
-            words=Words(self.processor.tokenizer.decode, (*self._stop_strings, *settings.stop)),
+            words=Words(self.processor.tokenizer.decode, (*self.processor.stop_strings, *settings.stop)),
             prompt_tokens=len(ids),
             room=min(settings.max_new_tokens, self.context_tokens - len(ids)),
         )
@@ -264,7 +264,7 @@ class Engine:
         for row, token_id in zip(tuple(rows), chosen, strict=True):
             row.ids.append(token_id)
             row.room -= 1
-            if token_id in self._stop_ids:
+            if token_id in self.processor.stop_ids:
                 self._finish(row, "stop")
                 continue
             piece = row.words.push(token_id)
@@ -283,18 +283,6 @@ class Engine:
         piece = row.words.finish()
         if piece:
             row.pieces.append(piece)
-
-
-def stops(processor: Processor) -> tuple[frozenset[int], tuple[str, ...]]:
-    """What ends every answer: the tokenizer's stop tokens, and the template's stop, a token's or mere text."""
-    pieces = processor.template.stop
-    controls = [piece.token for piece in pieces if not isinstance(piece, str)]
-    ids = {
-        *processor.tokenizer.stop_ids,
-        *(number for token in controls for number in processor.tokenizer.control(token)),
-    }
-    text = "" if controls else "".join(piece for piece in pieces if isinstance(piece, str))
-    return frozenset(ids), (text,) if text else ()
 
 
 def by_picture(prompts: Iterable[Sample | Rejected], block: int) -> Iterator[tuple[int, Sample | Rejected]]:

@@ -8,17 +8,20 @@ Shapes  N pictures, H and W their sides, P slots of a picture, D language width.
 
 from __future__ import annotations
 
+import io
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import PIL.Image
 import torch
 from torch import Tensor
 
 from seetell.model.vlm import VLM
 from seetell.types import Image, Rejected
 
+Shown = str | Path | bytes | Image | PIL.Image.Image  # whatever a caller has of a picture
 REMEMBERED_BYTES = 256 << 20
 SEEN_TOGETHER = 32
 
@@ -48,8 +51,9 @@ class Pictures:
     def __init__(self, vlm: VLM, opener: Opener, remembered_bytes: int = REMEMBERED_BYTES) -> None:
         self._vlm = vlm
         self._opener = opener
-        width: int = vlm.language.get_input_embeddings().embedding_dim
-        self._remembered = max(1, remembered_bytes // (vlm.slots_per_image * width * vlm.dtype.itemsize))
+        config: Any = vlm.language.config
+        picture_bytes = vlm.slots_per_image * config.hidden_size * vlm.dtype.itemsize
+        self._remembered = max(1, remembered_bytes // picture_bytes)
         self._known: OrderedDict[object, Picture] = OrderedDict()
         self._next_number = 0
 
@@ -80,6 +84,28 @@ class Pictures:
     def clear(self) -> None:
         """Forgets everything that was seen, for instance because the weights have changed."""
         self._known.clear()
+
+
+def images_of(shown: Shown | Sequence[Shown] | None) -> tuple[Image, ...]:
+    """What a caller shows, as pictures that nobody has opened yet."""
+    if shown is None:
+        return ()
+    if isinstance(shown, Image | PIL.Image.Image | str | Path | bytes):
+        return (_image(shown),)
+    return tuple(_image(one) for one in shown)
+
+
+def _image(shown: Shown) -> Image:
+    if isinstance(shown, Image):
+        return shown
+    if isinstance(shown, bytes):
+        return Image(data=shown)
+    if isinstance(shown, str | Path):
+        return Image(path=str(shown))
+    file = io.BytesIO()
+    known = shown if shown.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else shown.convert("RGB")
+    known.save(file, "PNG")
+    return Image(data=file.getvalue())
 
 
 def _key(image: Image) -> object:

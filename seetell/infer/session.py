@@ -12,16 +12,14 @@ import binascii
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seetell.console import BadInput
 from seetell.files import read_json, write_json
 from seetell.infer.engine import Completion, Engine, Stream
+from seetell.infer.pictures import Shown, images_of
 from seetell.infer.sampling import Sampling
-from seetell.types import Conversation, Image, Rejected, Turn
-
-if TYPE_CHECKING:
-    from seetell.encode.sample import Sample
+from seetell.types import Conversation, Image, Turn
 
 EMPTY = Conversation("chat", ())
 
@@ -35,19 +33,20 @@ class ChatSession:
         self.conversation = conversation
         self.last: Completion | None = None
 
-    def say(self, text: str, images: Sequence[Image] = ()) -> str:
+    def say(self, text: str, image: Shown | Sequence[Shown] | None = None) -> str:
         """The answer to one more turn; pictures stand before its words."""
-        for _ in self.stream(text, images):
+        for _ in self.stream(text, image):
             pass
         return self.conversation.turns[-1].text
 
-    def stream(self, text: str, images: Sequence[Image] = ()) -> Iterator[str]:
+    def stream(self, text: str, image: Shown | Sequence[Shown] | None = None) -> Iterator[str]:
         """The answer as it comes. A turn that fails, or is not read to its end, leaves the conversation as it was."""
-        asked = Turn("user", (*images, text) if text else tuple(images))
+        images = images_of(image)
+        asked = Turn("user", (*images, text) if text else images)
         if not asked.parts:
             raise BadInput("There is nothing to answer: say something, or show a picture.")
         turns = (*self.conversation.turns, asked)
-        prompt = encoded(self.engine, replace(self.conversation, turns=turns))
+        prompt = self.engine.processor.encode_prompt(replace(self.conversation, turns=turns))
         stream = self.engine.submit(prompt, self.settings)
         return self._listen(stream, turns)
 
@@ -73,14 +72,6 @@ class ChatSession:
     def load(self, path: str | Path) -> None:
         """Takes up a saved chat."""
         self.conversation, self.last = read_chat(path), None
-
-
-def encoded(engine: Engine, conversation: Conversation) -> Sample:
-    """The prompt that ends where the assistant begins, or a sentence why there is none."""
-    prompt = engine.processor.encode_prompt(conversation)
-    if isinstance(prompt, Rejected):
-        raise BadInput(prompt.detail or f"This conversation cannot be asked: {prompt.reason}.")
-    return prompt
 
 
 def read_chat(path: str | Path) -> Conversation:
