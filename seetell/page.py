@@ -155,8 +155,10 @@ class _Plot:
 def ticks(values: Sequence[float], about: int = 5) -> list[float]:
     """Round values, evenly spaced by 1, 2 or 5 times a power of ten, that enclose all that is given."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    if high == low:
-        low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
+    size = max(abs(low), abs(high))
+    if high - low <= max(1e-9 * size, 1e-15):  # as good as one value: room above and below it
+        half = size / 2 if size > 1e-15 else 0.5
+        low, high = low - half, high + half
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough * 0.999)
