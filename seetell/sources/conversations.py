@@ -161,7 +161,9 @@ def _spoken(value: Any) -> list[tuple[Role, str]]:
             raise _Problem("unknown speaker", f"turn {at} is from {speaker!r}, which is none of {', '.join(SPEAKERS)}")
         said.append((SPEAKERS[speaker], text))
     if not said:
-        raise _Problem("no conversation", "'conversations' is missing, empty or not a list")
+        raise _Problem(
+            "no conversation", "the row is no object, or its 'conversations' is missing, empty or not a list"
+        )
     roles = [role for role, _ in said if role != "system"]
     if any(role == "system" for role, _ in said[1:]) or not roles:
         raise _Problem("speakers out of order", "a system text may only come first, before someone speaks")
@@ -200,9 +202,7 @@ def _parts(text: str, images: Iterator[Image]) -> tuple[str | Image, ...]:
 
 def _write_row(conversation: Conversation, images_dir: Path) -> dict[str, Any]:
     if conversation.images and any(TAG in turn.text for turn in conversation.turns):
-        raise BadInput(
-            f"Conversation {conversation.id} has pictures and spells {TAG} in its words: no file can hold both."
-        )
+        raise BadInput(f"Conversation {conversation.id} has pictures, so its words cannot spell {TAG}.")
     names = [_name(image, images_dir) for image in conversation.images]
     speakers = {role: speaker for speaker, role in SPEAKERS.items()}
     turns = [{"from": speakers[turn.role], "value": _value(turn)} for turn in conversation.turns]
