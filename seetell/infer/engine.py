@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seetell.console import BadInput
+from seetell.console import BadInput, Failed
 from seetell.infer.cache import GrowingCache
 from seetell.infer.pictures import Picture, Pictures
 from seetell.infer.sampling import Sampling, choose, new_generator
@@ -81,17 +81,21 @@ class Stream:
                 yield self._row.pieces.popleft()
             if self._row.finish_reason is not None:
                 return
-            self._engine.step()
+            self._step()
 
     def result(self) -> Completion:
         """Waits for the end of the answer."""
         while self._row.finish_reason is None:
-            self._engine.step()
+            self._step()
         return self._engine.completion(self._row)
 
     def cancel(self) -> None:
         """Leaves the batch; what was said so far stands, as if the length had been reached."""
         self._engine.cancel(self._row)
+
+    def _step(self) -> None:
+        if not self._engine.step() and self._row.finish_reason is None:
+            raise Failed("This answer was lost when an earlier one failed: ask again.")
 
 
 class Engine:
@@ -152,14 +156,15 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> bool:
-        """Lets in who waits, then everybody running says one token; false when there was nothing to do."""
-        self._join()
-        if self._running:
-            last = torch.tensor([row.ids[-1] for row in self._running], device=self.vlm.device)
-            hidden = self.vlm.decode(last, self._cache, [row.slot for row in self._running])
-            for row in self._running:
-                self._table.append(row.slot, row.ids[-1])
-            self._say(self._running, hidden)
+        """Lets in who waits, then everybody running says one token; false when nobody is left."""
+        try:
+            self._join()
+            self._decode()
+        except BaseException:
+            # Interrupted between layers, what the cache holds is not what the table says: nothing of it is kept.
+            self._running.clear()
+            self._table.clear()
+            raise
         return bool(self._running or self._waiting)
 
     def cancel(self, row: Row) -> None:
@@ -232,6 +237,15 @@ class Engine:
                     self._cache.copy(seat.donor, row.slot, seat.known)
             self._prefill(waves[number])
         self._table.computed()
+
+    def _decode(self) -> None:
+        """One token more for everybody who is running."""
+        if self._running:
+            last = torch.tensor([row.ids[-1] for row in self._running], device=self.vlm.device)
+            hidden = self.vlm.decode(last, self._cache, [row.slot for row in self._running])
+            for row in self._running:
+                self._table.append(row.slot, row.ids[-1])
+            self._say(self._running, hidden)
 
     def _prefill(self, wave: Sequence[tuple[Row, Seat]]) -> None:
         """Computes what the slots do not know of these prompts, and the first token of each answer."""

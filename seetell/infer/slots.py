@@ -83,7 +83,8 @@ class SlotTable:
         self._touch(slot)
 
     def clear(self) -> None:
-        """Nothing that is held may be used again: the weights have changed, or the cache was lost."""
+        """Every tenant goes and nothing that is held may be used again: the weights or the cache have changed."""
+        self._busy[:] = False
         self._held[:] = self._ready[:] = 0
         self._wave[:] = 0
 

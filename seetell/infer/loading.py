@@ -1,0 +1,85 @@
+"""A model folder, ready to be asked.
+
+A folder is what training and import write: weights, and beside them what turns words and pictures into
+ids and pixels. Nothing is fetched from anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from seetell.console import UsageError
+from seetell.encode.processor import Processor
+from seetell.infer.engine import Engine
+from seetell.infer.pictures import Shown
+from seetell.infer.sampling import Sampling
+from seetell.infer.session import ChatSession
+from seetell.model.weights import load_model
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+LONGEST_ANSWER_TOKENS = 256
+
+
+class Model:
+    """A model that answers: `ask` it once, or `chat` with it. Greedy unless a temperature is given."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def ask(
+        self,
+        image: Shown | Sequence[Shown] | None,
+        text: str,
+        *,
+        max_new_tokens: int = LONGEST_ANSWER_TOKENS,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> str:
+        """The answer to one question about a picture (a path, bytes or PIL image), several, or none."""
+        chat = self.chat(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+        return chat.say(text, image)
+
+    def chat(
+        self,
+        *,
+        max_new_tokens: int = LONGEST_ANSWER_TOKENS,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> ChatSession:
+        """A new chat: `say(text, image)` answers and remembers."""
+        return ChatSession(self.engine, Sampling(max_new_tokens, temperature, top_p, seed))
+
+
+def load(folder: str | Path, device: str = "auto", dtype: str = "auto", slots: int = 2) -> Model:
+    """Opens a model folder; `slots` is how many conversations are kept at hand."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"There is no model folder {folder}: give one that `seetell train` or `seetell import` wrote.")
+    place = pick_device(device)
+    vlm = load_model(folder, pick_dtype(dtype, place), place)
+    return Model(Engine(vlm, Processor.load(folder), slots=slots))
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the accelerator that is there, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    elif name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("No CUDA device can be used here: leave --device out, or choose cpu.")
+    elif name == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("Metal cannot be used here: leave --device out, or choose cpu.")
+    return torch.device(name)
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """`auto` is float32 on a CPU, whose half types are slow or inexact, and bfloat16 elsewhere."""
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if name not in DTYPES:
+        raise UsageError(f"There is no dtype {name!r}: choose auto, {', '.join(DTYPES)}.")
+    return DTYPES[name]
