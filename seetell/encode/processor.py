@@ -12,14 +12,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isqrt
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from seetell.console import SeetellError, UsageError
+import seetell
+from seetell.config import pick
+from seetell.console import BadInput, SeetellError, UsageError
 from seetell.encode.image import ImageProcessor
+from seetell.encode.jinja import OWN, JinjaTemplate, own_template
 from seetell.encode.sample import Sample
 from seetell.encode.templates import (
     IMAGE_TOKEN,
+    TEMPLATES,
     BadTurns,
     ImageSlot,
     Rendered,
@@ -30,8 +37,11 @@ from seetell.encode.templates import (
     render_prompt,
     rounds_of,
 )
-from seetell.encode.tokenizer import Tokenizer
+from seetell.encode.tokenizer import Tokenizer, load_tokenizer
+from seetell.files import read_json, write_atomic, write_json
 from seetell.types import Conversation, Image, Rejected, Turn
+
+FACTS_FILE = "seetell.json"
 
 
 class HalfSupervised(SeetellError):
@@ -97,6 +107,43 @@ class Processor:
             return ()
         return ("".join(piece for piece in stop if isinstance(piece, str)),)
 
+    def save(self, folder: str | Path) -> None:
+        """Everything that turns messages into these ids, for us and, if pictures take a square of slots, for
+        transformers' `LlavaProcessor` and what reads its folders."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        hf = self.tokenizer.hf
+        self.tokenizer.save(folder)
+        self.image_processor.save(folder)
+        write_atomic(folder / "chat_template.jinja", self.template.jinja(hf.bos_token or "", hf.eos_token or ""))
+        facts: dict[str, Any] = {
+            "version": seetell.__version__,
+            "template": self.template.name,
+            "image_mode": self.image_processor.mode,
+            "slots_per_image": self.slots_per_image,
+        }
+        if isinstance(self.template, JinjaTemplate):
+            facts["chat_template"] = self.template.source
+        write_json(folder / FACTS_FILE, facts)
+        if (grid := _grid(self.image_processor.side_px, self.slots_per_image)) is not None:
+            write_json(folder / "processor_config.json", {**grid, "image_processor": self.image_processor.settings()})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Processor:
+        """From a folder that `save` wrote."""
+        path = Path(folder) / FACTS_FILE
+        try:
+            facts = read_json(path)
+            name, slots = str(facts["template"]), int(facts["slots_per_image"])
+        except FileNotFoundError as error:
+            raise BadInput(f"{folder} has no {FACTS_FILE}: it was not written by seetell; import it first") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"{path} does not hold what seetell writes there ({error}); save the model again") from error
+        tokenizer = load_tokenizer(folder)
+        source = facts.get("chat_template")
+        template = JinjaTemplate(source, tokenizer, name) if source else template_named(name, tokenizer)
+        return cls(tokenizer, template, ImageProcessor.load(folder), slots)
+
     def _sample(self, conversation: Conversation, rendered: Rendered) -> Sample:
         ids, supervised = self._tokens(rendered, self.slots_per_image)
         if supervised:
@@ -109,9 +156,10 @@ class Processor:
         ids = list(self.tokenizer.prefix_ids)
         supervised = [False] * len(ids)
         stretch: list[Span] = []
+        swallowed = False
 
-        def close() -> None:
-            new_ids, new_mask = self._stretch(stretch)
+        def close(swallows_left: bool = False) -> None:
+            new_ids, new_mask = self._stretch(stretch, swallowed, swallows_left)
             ids.extend(new_ids)
             supervised.extend(new_mask)
             stretch.clear()
@@ -121,23 +169,31 @@ class Processor:
                 close()
                 ids.extend([self.tokenizer.image_id] * slots)
                 supervised.extend([False] * slots)
+                swallowed = False
             elif piece.control:
-                close()
+                left, right = self.tokenizer.swallows(piece.text)
+                close(left)
                 ids.extend(self.tokenizer.control(piece.text))
                 supervised.append(piece.supervised)
+                swallowed = right
             else:
                 stretch.append(piece)
         close()
         return ids, supervised
 
-    def _stretch(self, spans: Sequence[Span]) -> tuple[list[int], list[bool]]:
+    def _stretch(self, spans: Sequence[Span], lstrip: bool, rstrip: bool) -> tuple[list[int], list[bool]]:
+        """One text between control tokens; some control tokens swallow the white space beside them."""
         text = "".join(span.text for span in spans)
+        flags = b"".join((b"\1" if span.supervised else b"\0") * len(span.text) for span in spans)
+        if lstrip:
+            flags = flags[len(text) - len(text := text.lstrip()) :]
+        if rstrip:
+            flags = flags[: len(text := text.rstrip())]
         if not text:
             return [], []
         encoding = self.tokenizer.pieces(text)
-        if len({span.supervised for span in spans if span.text}) == 1:
-            return encoding.ids, [any(span.supervised for span in spans if span.text)] * len(encoding.ids)
-        flags = b"".join((b"\1" if span.supervised else b"\0") * len(span.text) for span in spans)
+        if flags.count(flags[0]) == len(flags):
+            return encoding.ids, [bool(flags[0])] * len(encoding.ids)
         mask: list[bool] = []
         for start, end in encoding.offsets:
             covered = flags[start : max(end, start + 1)]
@@ -149,6 +205,26 @@ class Processor:
                 )
             mask.append(learnt > 0)
         return encoding.ids, mask
+
+
+def template_named(name: str, tokenizer: Tokenizer) -> Template:
+    """A template of the table, one from a module ("package.module:thing"), or "own": the language model's."""
+    return own_template(tokenizer) if name == OWN else pick(TEMPLATES, name, "template")
+
+
+def _grid(side_px: int, slots: int) -> dict[str, Any] | None:
+    """What makes `LlavaProcessor` count as many slots; None if it cannot."""
+    for strategy, with_cls in (("default", 0), ("full", 1)):
+        edge = isqrt(slots - with_cls)
+        if edge and edge * edge == slots - with_cls and (side_px // (side_px // edge)) == edge:
+            return {
+                "processor_class": "LlavaProcessor",
+                "image_token": IMAGE_TOKEN,
+                "patch_size": side_px // edge,
+                "num_additional_image_tokens": 1,
+                "vision_feature_select_strategy": strategy,
+            }
+    return None
 
 
 _PICTURE = Image(data=b"")

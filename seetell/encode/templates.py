@@ -123,61 +123,66 @@ class ChatTemplate:
         return [*_spans(opening), *self._said(turn), *_spans(self.after_user), *_spans(self.assistant)]
 
     def _said(self, turn: Turn) -> Rendered:
-        """The parts of a turn in their order; a picture and its neighbour are joined by a line break."""
-        parts: list[str | Image] = []
-        for part in turn.parts:
-            if isinstance(part, str):
-                part = part.strip() if self.trim else part
-                if not part or (turn.role == "user" and not self.questions):
-                    continue
-            parts.append(part)
-        out: Rendered = []
-        for index, part in enumerate(parts):
-            if index and self.between_parts and (isinstance(part, Image) or isinstance(parts[index - 1], Image)):
-                out.append(Span(self.between_parts))
-            out.append(ImageSlot(part) if isinstance(part, Image) else Span(part))
-        return out
+        parts: list[str | Image] = [
+            part.strip() if isinstance(part, str) and self.trim else part for part in turn.parts
+        ]
+        if turn.role == "user" and not self.questions:
+            parts = [part for part in parts if isinstance(part, Image)]
+        return joined(parts, self.between_parts)
 
     def jinja(self, bos: str, eos: str) -> str:
-        """The same layout as a Jinja template, for everybody else's software; see `tests` for the proof."""
+        """The same layout as a Jinja template, for everybody else's software; read by transformers, vLLM and others."""
 
         def quoted(pieces: Pieces) -> str:
             names = {BOS.token: bos, EOS.token: eos}
             texts = (piece if isinstance(piece, str) else names.get(piece.token, piece.token) for piece in pieces)
             return json.dumps("".join(texts))
 
-        skip = "" if self.questions else " and message.role == 'assistant'"
-        text = "(part.text | trim)" if self.trim else "part.text"
-        whole = "(message.content | trim)" if self.trim else "message.content"
-        system = "said(messages[0])" if self.questions else json.dumps("")
-        return "".join(
-            (
-                "{%- macro said(message) -%}",
-                "{%- if message.content is string -%}",
-                f"{{%- if true{skip} -%}}{{{{- {whole} -}}}}{{%- endif -%}}",
-                "{%- else -%}{%- set last = namespace(type='') -%}{%- for part in message.content -%}",
-                "{%- set picture = part.type in ('image', 'image_url') -%}",
-                f"{{%- if picture or (part.type == 'text' and {text}{skip}) -%}}",
-                "{%- if last.type and (picture or last.type == 'image') -%}",
-                f"{{{{- {json.dumps(self.between_parts)} -}}}}{{%- endif -%}}",
-                "{%- if picture -%}",
-                f"{{{{- {json.dumps(IMAGE_TOKEN)} -}}}}{{%- else -%}}{{{{- {text} -}}}}{{%- endif -%}}",
-                "{%- set last.type = 'image' if picture else 'text' -%}",
-                "{%- endif -%}{%- endfor -%}{%- endif -%}{%- endmacro -%}",
-                f"{{{{- {quoted(self.before_system)} -}}}}",
-                "{%- if messages and messages[0].role == 'system' -%}",
-                f"{{{{- {system} -}}}}{{%- set turns = messages[1:] -%}}",
-                f"{{%- else -%}}{{{{- {json.dumps(self.system)} -}}}}{{%- set turns = messages -%}}{{%- endif -%}}",
-                f"{{{{- {quoted(self.after_system)} -}}}}",
-                "{%- for message in turns -%}{%- if message.role == 'user' -%}",
-                f"{{{{- {quoted(self.first_user)} if loop.first else {quoted(self.user)} -}}}}",
-                f"{{{{- said(message) -}}}}{{{{- {quoted(self.after_user)} -}}}}",
-                "{%- else -%}",
-                f"{{{{- {quoted((*self.assistant, self.lead))} -}}}}{{{{- said(message) -}}}}",
-                f"{{{{- {quoted((*self.stop, *self.after_stop))} -}}}}{{%- endif -%}}{{%- endfor -%}}",
-                f"{{%- if add_generation_prompt -%}}{{{{- {quoted(self.assistant)} -}}}}{{%- endif -%}}",
-            )
+        only = "" if self.questions else "message.role == 'assistant' and "
+        text, whole = (
+            ("(part.text | trim)", "(message.content | trim)") if self.trim else ("part.text", "message.content")
         )
+        system = "said(messages[0])" if self.questions else quoted(())
+        return f"""\
+{{%- macro said(message) -%}}
+  {{%- if message.content is string -%}}
+    {{{{- {only or "true and "}{whole} or "" -}}}}
+  {{%- else -%}}
+    {{%- set last = namespace(type="") -%}}
+    {{%- for part in message.content -%}}
+      {{%- set picture = part.type in ("image", "image_url") -%}}
+      {{%- if picture or ({only}part.type == "text" and {text}) -%}}
+        {{{{- {quoted((self.between_parts,))} if last.type and (picture or last.type == "image") else "" -}}}}
+        {{{{- {quoted((IMAGE_TOKEN,))} if picture else {text} -}}}}
+        {{%- set last.type = "image" if picture else "text" -%}}
+      {{%- endif -%}}
+    {{%- endfor -%}}
+  {{%- endif -%}}
+{{%- endmacro -%}}
+{{{{- {quoted(self.before_system)} -}}}}
+{{%- if messages and messages[0].role == "system" -%}}
+  {{{{- {system} -}}}}
+  {{%- set turns = messages[1:] -%}}
+{{%- else -%}}
+  {{{{- {quoted((self.system,))} -}}}}
+  {{%- set turns = messages -%}}
+{{%- endif -%}}
+{{{{- {quoted(self.after_system)} -}}}}
+{{%- for message in turns -%}}
+  {{%- if message.role == "user" -%}}
+    {{{{- {quoted(self.first_user)} if loop.first else {quoted(self.user)} -}}}}
+    {{{{- said(message) -}}}}
+    {{{{- {quoted(self.after_user)} -}}}}
+  {{%- else -%}}
+    {{{{- {quoted((*self.assistant, self.lead))} -}}}}
+    {{{{- said(message) -}}}}
+    {{{{- {quoted((*self.stop, *self.after_stop))} -}}}}
+  {{%- endif -%}}
+{{%- endfor -%}}
+{{%- if add_generation_prompt -%}}
+  {{{{- {quoted(self.assistant)} -}}}}
+{{%- endif -%}}
+"""
 
 
 def render(conversation: Conversation, template: Template) -> Rendered:
@@ -209,6 +214,17 @@ def first_rounds(conversation: Conversation, count: int) -> Conversation:
     """The conversation with only its first `count` answered rounds."""
     opening = 1 if conversation.turns and conversation.turns[0].role == "system" else 0
     return replace(conversation, turns=conversation.turns[: opening + 2 * count])
+
+
+def joined(parts: Sequence[str | Image], between: str) -> Rendered:
+    """The parts of a turn in order, empty ones left out; `between` joins a picture to its neighbour."""
+    parts = [part for part in parts if part != ""]
+    out: Rendered = []
+    for index, part in enumerate(parts):
+        if index and between and (isinstance(part, Image) or isinstance(parts[index - 1], Image)):
+            out.append(Span(between))
+        out.append(ImageSlot(part) if isinstance(part, Image) else Span(part))
+    return out
 
 
 def _spans(pieces: Sequence[str | Control], supervised: bool = False) -> list[Span]:

@@ -26,7 +26,7 @@ from transformers.utils.hub import cached_file
 from seetell.console import BadInput, UsageError
 from seetell.encode.sentencepiece_model import convert_sentencepiece, spaces_normalizer
 from seetell.encode.templates import BOS, EOS, IMAGE_TOKEN
-from seetell.files import read_json
+from seetell.files import read_json, write_json
 
 __all__ = ["Tokenizer", "convert_sentencepiece", "load_tokenizer"]
 
@@ -94,6 +94,11 @@ class Tokenizer:
             raise UsageError(f"this tokenizer has no {token}, which the template needs")
         return name
 
+    def swallows(self, token: str) -> tuple[bool, bool]:
+        """Whether a control token takes the white space before and after it with it, as Phi-3's do."""
+        added = self.hf.added_tokens_decoder[self.control(token)[0]]
+        return added.lstrip, added.rstrip
+
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         return self.hf.decode(list(ids), skip_special_tokens=skip_special_tokens)
 
@@ -116,7 +121,11 @@ class Tokenizer:
         return frozenset(() if self.hf.eos_token_id is None else (self.hf.eos_token_id,))
 
     def save(self, folder: str | Path) -> None:
+        """tokenizer.json is the whole truth; the class named beside it reads that file and changes nothing."""
         self.hf.save_pretrained(folder)
+        path = Path(folder) / CONFIG_FILE
+        settings = {key: value for key, value in read_json(path).items() if value is not None}
+        write_json(path, {**settings, "tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def load_tokenizer(path_or_name: str | Path) -> Tokenizer:
