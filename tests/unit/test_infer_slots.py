@@ -1,4 +1,4 @@
-"""Slots: whatever is copied from wherever, in the end each slot holds its own prompt and nothing was computed for nothing."""
+"""Slots: whatever is copied from wherever, in the end each slot holds its own prompt."""
 
 from __future__ import annotations
 
