@@ -106,5 +106,3 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
     language = LlamaForCausalLM.from_pretrained(folder / "llm", dtype=torch.float32).eval()
     tower = CLIPVisionModel.from_pretrained(folder / "clip", dtype=torch.float32).eval()
     return {"probe": probe(tower), "exam": exam(language, tokenizer)}
-
-

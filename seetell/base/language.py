@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from seetell.base.text import Piece, documents
+from seetell.console import say
 
 CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VOCABULARY = 1024
@@ -31,12 +32,21 @@ def train_tokenizer(documents_read: int = 6000) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
     tokenizer.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=list(CONTROLS), show_progress=False,
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(CONTROLS),
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
     texts = ("".join(piece.text for piece in pieces) for pieces in itertools.islice(documents(seed=-1), documents_read))
     tokenizer.train_from_iterator((part for text in texts for part in _without_controls(text)), trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>",
-                                   model_max_length=2048, clean_up_tokenization_spaces=False)  # fmt: skip
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        model_max_length=2048,
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def _without_controls(text: str) -> list[str]:
@@ -47,11 +57,22 @@ def _without_controls(text: str) -> list[str]:
 
 def build(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     end, pad = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
-    return LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=6, num_attention_heads=6,
-        num_key_value_heads=6, max_position_embeddings=2048, tie_word_embeddings=True, rms_norm_eps=1e-5,
-        bos_token_id=None, eos_token_id=end, pad_token_id=pad,
-    ))  # fmt: skip
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=192,
+            intermediate_size=512,
+            num_hidden_layers=6,
+            num_attention_heads=6,
+            num_key_value_heads=6,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+            rms_norm_eps=1e-5,
+            bos_token_id=None,
+            eos_token_id=end,
+            pad_token_id=pad,
+        )
+    )
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, pieces: list[Piece]) -> tuple[list[int], list[float]]:
@@ -67,7 +88,9 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int) -> Itera
     """Endless (ids [B, T], weights [B, T]) of about `tokens` each, padded only among rows of similar length."""
     stream = documents(seed)
     while True:
-        pool = sorted((encode(tokenizer, pieces) for pieces in itertools.islice(stream, 1024)), key=lambda row: len(row[0]))
+        pool = sorted(
+            (encode(tokenizer, pieces) for pieces in itertools.islice(stream, 1024)), key=lambda row: len(row[0])
+        )
         rows: list[list[tuple[list[int], list[float]]]] = [[]]
         for row in pool:
             if rows[-1] and len(row[0]) * (len(rows[-1]) + 1) > tokens:
@@ -76,11 +99,13 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int) -> Itera
         for index in torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + len(rows))).tolist():
             batch = rows[index]
             width = max(len(ids) for ids, _ in batch)
-            yield (torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in batch]),
-                   torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights in batch]))  # fmt: skip
+            yield (
+                torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in batch]),
+                torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights in batch]),
+            )
 
 
-def pretrain(out: Path, seconds: float, *, seed: int = 0, tokens: int = 8192, peak_lr: float = 2e-3) -> None:
+def pretrain(out: Path, seconds: float, *, seed: int = 0, tokens: int = 4096, peak_lr: float = 2e-3) -> None:
     """Train for `seconds` and save the model and its tokenizer as transformers folders under `out`."""
     torch.manual_seed(seed)
     tokenizer = train_tokenizer()
@@ -92,7 +117,7 @@ def pretrain(out: Path, seconds: float, *, seed: int = 0, tokens: int = 8192, pe
         if spent >= 1:
             break
         for group in optimizer.param_groups:
-            group["lr"] = peak_lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
+            group["lr"] = peak_lr * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(input_ids=ids).logits
         losses = cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
@@ -105,9 +130,16 @@ def pretrain(out: Path, seconds: float, *, seed: int = 0, tokens: int = 8192, pe
         seen += ids.numel()
         if step % 50 == 0:
             said = float((losses.detach() * (share == 1.0)).sum() / (share == 1.0).sum())
-            log.append({"step": step, "seconds": round(time.monotonic() - started), "tokens": seen, "said_loss": round(said, 4)})
-            print(json.dumps(log[-1]), flush=True)
-        if step % 1000 == 999:
+            log.append(
+                {
+                    "step": step,
+                    "seconds": round(time.monotonic() - started),
+                    "tokens": seen,
+                    "said_loss": round(said, 4),
+                }
+            )
+            say(" ".join(f"{name} {value}" for name, value in log[-1].items()))
+        if step % 200 == 199:
             save(model, tokenizer, out)
     save(model, tokenizer, out)
     (out / "log.json").write_text(json.dumps(log))

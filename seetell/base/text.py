@@ -17,8 +17,15 @@ from seetell.sources.drawn.questions import TYPES, ask
 from seetell.sources.drawn.words import captions, counted, join, named, sentence, setting
 
 MAP_SIDE = 6
-DESCRIBE = ("Describe the picture.", "What is in the picture?", "Tell me what you see.", "Describe what you see.",
-            "Give a short description.", "What does the picture show?", "List everything you see.")  # fmt: skip
+DESCRIBE = (
+    "Describe the picture.",
+    "What is in the picture?",
+    "Tell me what you see.",
+    "Describe what you see.",
+    "Give a short description.",
+    "What does the picture show?",
+    "List everything you see.",
+)
 GREETINGS = (
     ("Hello!", "Hello! Ask me about a picture."),
     ("Hi there.", "Hello! What would you like to know?"),
@@ -51,12 +58,13 @@ def documents(seed: int, split: str = "base") -> Iterator[list[Piece]]:
     while True:
         layout = make_layout(split, rng.randrange(500_000_000), pairs="all")
         draw = rng.random()
-        if draw < 0.78:
+        if draw < 0.84:
             yield conversation(layout, rng)
-        elif draw < 0.96:
+        elif draw < 0.97:
             yield paraphrase(layout, rng)
         else:
-            yield [piece for said, reply in rng.sample(GREETINGS, rng.randint(1, 3)) for piece in (user(said), assistant(reply))]
+            greetings = rng.sample(GREETINGS, rng.randint(1, 3))
+            yield [piece for said, reply in greetings for piece in (user(said), assistant(reply))]
 
 
 def conversation(layout: Layout, rng: random.Random, turns: int = 8) -> list[Piece]:
@@ -111,20 +119,23 @@ def _five_captions(layout: Layout, rng: random.Random) -> str:
     return "\n".join(captions(layout, layout.things, rng))
 
 
-def _by_place(layout: Layout, rng: random.Random) -> str:
+def _by_place(layout: Layout, _rng: random.Random) -> str:
     at = {thing.place: thing for thing in layout.things}
-    rows = (f"{place}: {f'{at[place].size} {at[place].colour} {at[place].kind}' if place in at else 'nothing'}" for place in PLACES)
-    return "\n".join(rows)
+    held = {place: f"{thing.size} {thing.colour} {thing.kind}" for place, thing in at.items()}
+    return "\n".join(f"{place}: {held.get(place, 'nothing')}" for place in PLACES)
 
 
-def _map(layout: Layout, rng: random.Random) -> str:
+def _map(layout: Layout, _rng: random.Random) -> str:
     """A map in words, tile by tile: a thing is named in every tile it covers, as a picture shows it in every patch."""
     tiles = []
     for row in range(MAP_SIDE):
         for column in range(MAP_SIDE):
             x, y = (column + 0.5) / MAP_SIDE, (row + 0.5) / MAP_SIDE
-            covering = [thing for thing in layout.things
-                        if abs(thing.x - x) <= thing.width / 2 and abs(thing.y - y) <= thing.height / 2]  # fmt: skip
+            covering = [
+                thing
+                for thing in layout.things
+                if abs(thing.x - x) <= thing.width / 2 and abs(thing.y - y) <= thing.height / 2
+            ]
             tiles.append(f" {covering[-1].colour} {covering[-1].kind} {covering[-1].place}" if covering else " .")
     missing = [thing for thing in layout.things if f" {thing.colour} {thing.kind} {thing.place}" not in tiles]
     return "".join(tiles).strip() + "".join(f" {thing.colour} {thing.kind} {thing.place}" for thing in missing)

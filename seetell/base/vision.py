@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
+from seetell.console import say
 from seetell.sources.drawn.layout import PLACES, Layout, Thing, make_layout
 from seetell.sources.drawn.render import draw
 from seetell.sources.drawn.words import PLACE_PHRASES, captions, named
@@ -56,8 +57,11 @@ def picture(layout: Layout) -> Picture:
     pixels = torch.from_numpy(numpy.array(drawing.picture)).permute(2, 0, 1).contiguous()
     things = tuple(thing for thing, seen in zip(layout.things, drawing.visible, strict=True) if seen >= MIN_VISIBLE)
     owners = _owners(layout)
-    regions = [Region(patches, thing, thing.place) for thing in things
-               if (patches := tuple(i for i, owner in enumerate(owners) if owner is thing))]  # fmt: skip
+    regions = [
+        Region(patches, thing, thing.place)
+        for thing in things
+        if (patches := tuple(i for i, owner in enumerate(owners) if owner is thing))
+    ]
     for place in _empty_places(layout):
         regions.append(Region((_centre_patch(place),), None, place))
     return Picture(pixels, layout, things, tuple(regions))
@@ -109,10 +113,27 @@ def key(region: Region) -> tuple[str, ...]:
 
 def build(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
     end, pad = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
-    vision = dict(hidden_size=192, intermediate_size=768, num_hidden_layers=6, num_attention_heads=6,
-                  image_size=SIDE_PX, patch_size=PATCH_PX, projection_dim=128)  # fmt: skip
-    text = dict(hidden_size=128, intermediate_size=512, num_hidden_layers=3, num_attention_heads=4, vocab_size=len(tokenizer),
-                max_position_embeddings=128, projection_dim=128, eos_token_id=end, bos_token_id=None, pad_token_id=pad)  # fmt: skip
+    vision = {
+        "hidden_size": 192,
+        "intermediate_size": 768,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 6,
+        "image_size": SIDE_PX,
+        "patch_size": PATCH_PX,
+        "projection_dim": 128,
+    }
+    text = {
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 128,
+        "projection_dim": 128,
+        "eos_token_id": end,
+        "bos_token_id": None,
+        "pad_token_id": pad,
+    }
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
 
 
@@ -127,10 +148,15 @@ def text_features(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, texts: l
     rows = {text: i for i, text in enumerate(distinct)}
     parts = []
     for start in range(0, len(distinct), 128):
-        encoded = tokenizer([text + "<|im_end|>" for text in distinct[start : start + 128]], padding=True, truncation=True,
-                            max_length=128, return_tensors="pt")  # fmt: skip
-        pooled = model.text_model(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]).pooler_output
-        parts.append(model.text_projection(pooled))
+        encoded = tokenizer(
+            [text + "<|im_end|>" for text in distinct[start : start + 128]],
+            padding=True,
+            truncation=True,
+            max_length=128,
+            return_tensors="pt",
+        )
+        read = model.text_model(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"])
+        parts.append(model.text_projection(read.pooler_output))
     return normalize(torch.cat(parts)[[rows[text] for text in texts]].float(), dim=-1)
 
 
@@ -143,26 +169,45 @@ def contrast(ours: Tensor, theirs: Tensor, same: Tensor, scale: Tensor) -> Tenso
     return (rows.mean() + columns.mean()) / 2
 
 
-def step_losses(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, batch: list[Picture], rng: random.Random) -> tuple[Tensor, Tensor]:
+def spoken_of(picture: Picture, rng: random.Random) -> list[Region]:
+    """Every thing, and one place where nothing is."""
+    empty = [region for region in picture.regions if region.thing is None]
+    return [region for region in picture.regions if region.thing is not None] + rng.sample(empty, min(1, len(empty)))
+
+
+def step_losses(
+    model: CLIPModel, tokenizer: PreTrainedTokenizerFast, batch: list[Picture], rng: random.Random
+) -> tuple[Tensor, Tensor]:
     """(picture-caption loss, patch-phrase loss)."""
     scale = model.logit_scale.exp().clamp(max=100)
-    seen = model.vision_model(pixel_values=normalized(torch.stack([each.pixels for each in batch])), output_hidden_states=True)
+    pixels = normalized(torch.stack([each.pixels for each in batch]))
+    seen = model.vision_model(pixel_values=pixels, output_hidden_states=True)
     told = [rng.choice(captions(each.layout, each.things, rng)[0:5:2]) for each in batch]
-    regions = [(row, region) for row, each in enumerate(batch)
-               for region in [r for r in each.regions if r.thing] + rng.sample([r for r in each.regions if not r.thing], k=min(
-                   1, sum(r.thing is None for r in each.regions)))]  # fmt: skip
+    regions = [(row, region) for row, each in enumerate(batch) for region in spoken_of(each, rng)]
     texts = text_features(model, tokenizer, told + [phrase(region, rng) for _, region in regions])
     whole = normalize(model.visual_projection(seen.pooler_output).float(), dim=-1)
-    patches = seen.hidden_states[LAYER][[row for row, _ in regions], [1 + rng.choice(region.patches) for _, region in regions]]
+    rows, columns = [row for row, _ in regions], [1 + rng.choice(region.patches) for _, region in regions]  # 0 is CLS
+    patches = seen.hidden_states[LAYER][rows, columns]
     local = normalize(model.visual_projection(model.vision_model.post_layernorm(patches)).float(), dim=-1)
     keys = {each: i for i, each in enumerate(dict.fromkeys(key(region) for _, region in regions))}
     groups = torch.tensor([keys[key(region)] for _, region in regions])
-    return (contrast(whole, texts[: len(batch)], torch.eye(len(batch), dtype=torch.bool), scale),
-            contrast(local, texts[len(batch) :], groups[:, None] == groups[None], scale))  # fmt: skip
+    return (
+        contrast(whole, texts[: len(batch)], torch.eye(len(batch), dtype=torch.bool), scale),
+        contrast(local, texts[len(batch) :], groups[:, None] == groups[None], scale),
+    )
 
 
-def pretrain(out: Path, tokenizer: PreTrainedTokenizerFast, seconds: float, *, seed: int = 0, batch_size: int = 96,
-             pool_size: int = 12_000, uses: int = 4, peak_lr: float = 1e-3) -> None:  # fmt: skip
+def pretrain(
+    out: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    seconds: float,
+    *,
+    seed: int = 0,
+    batch_size: int = 96,
+    pool_size: int = 12_000,
+    uses: int = 4,
+    peak_lr: float = 1e-3,
+) -> None:
     """Train for `seconds`; every picture is drawn once and seen about `uses` times before it leaves the pool."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
@@ -184,16 +229,24 @@ def pretrain(out: Path, tokenizer: PreTrainedTokenizerFast, seconds: float, *, s
         for group in optimizer.param_groups:
             group["lr"] = peak_lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
         with torch.autocast("cpu", torch.bfloat16):
-            whole, local = step_losses(model, tokenizer, rng.sample(pool, batch_size) if len(pool) >= batch_size else pool, rng)
+            whole, local = step_losses(model, tokenizer, rng.sample(pool, min(batch_size, len(pool))), rng)
         (whole + local).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         step += 1
         if step % 50 == 1:
-            log.append({"step": step, "seconds": round(time.monotonic() - started), "drawn": drawn, "seen": step * batch_size,
-                        "caption_loss": round(whole.item(), 4), "region_loss": round(local.item(), 4)})  # fmt: skip
-            print(json.dumps(log[-1]), flush=True)
+            log.append(
+                {
+                    "step": step,
+                    "seconds": round(time.monotonic() - started),
+                    "drawn": drawn,
+                    "seen": step * batch_size,
+                    "caption_loss": round(whole.item(), 4),
+                    "region_loss": round(local.item(), 4),
+                }
+            )
+            say(" ".join(f"{name} {value}" for name, value in log[-1].items()))
         if step % 500 == 0:
             save(model, tokenizer, out)
     save(model, tokenizer, out)
@@ -206,8 +259,22 @@ def save(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, out: Path) -> Non
     half.to(torch.float16).save_pretrained(out)
     tokenizer.save_pretrained(out)
     side = {"height": SIDE_PX, "width": SIDE_PX}
-    (out / "preprocessor_config.json").write_text(json.dumps({
-        "image_processor_type": "CLIPImageProcessor", "do_convert_rgb": True, "do_resize": True, "size": {"shortest_edge": SIDE_PX},
-        "resample": 3, "do_center_crop": True, "crop_size": side, "do_rescale": True, "rescale_factor": 1 / 255,
-        "do_normalize": True, "image_mean": PIXEL_MEAN, "image_std": PIXEL_STD}, indent=2))  # fmt: skip
-
+    (out / "preprocessor_config.json").write_text(
+        json.dumps(
+            {
+                "image_processor_type": "CLIPImageProcessor",
+                "do_convert_rgb": True,
+                "do_resize": True,
+                "size": {"shortest_edge": SIDE_PX},
+                "resample": 3,
+                "do_center_crop": True,
+                "crop_size": side,
+                "do_rescale": True,
+                "rescale_factor": 1 / 255,
+                "do_normalize": True,
+                "image_mean": PIXEL_MEAN,
+                "image_std": PIXEL_STD,
+            },
+            indent=2,
+        )
+    )

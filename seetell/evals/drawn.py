@@ -21,7 +21,8 @@ ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 def items(scene_count: int, *, pairs: str = "seen", seed: int = 0) -> list[Item]:
     """Up to six questions, one of each type, about each of `scene_count` held-out scenes."""
-    return [item for drawn in drawn_scenes("held-out", scene_count, pairs=pairs) for item in questions_about(drawn, seed)]
+    scenes = drawn_scenes("held-out", scene_count, pairs=pairs)
+    return [item for drawn in scenes for item in questions_about(drawn, seed)]
 
 
 def blind(items: Sequence[Item]) -> list[Item]:

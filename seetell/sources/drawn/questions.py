@@ -89,7 +89,9 @@ def _existence(things: list[Thing], word: _Wording) -> Question:
     if there:
         thing = rng.choice(things)
         name = thing.kind if rng.random() < 0.4 else f"{thing.colour} {thing.kind}"
-        return Question("existence", word("existence", a=with_article(name)), ("yes",), name != thing.kind and _unseen(thing))
+        return Question(
+            "existence", word("existence", a=with_article(name)), ("yes",), name != thing.kind and _unseen(thing)
+        )
     swapped = sorted({(one.kind, other.colour) for one in things for other in things} - pairs - HELD_OUT_PAIRS)
     if swapped and rng.random() < 0.6:
         kind, colour = rng.choice(swapped)
@@ -157,7 +159,9 @@ def _relation(things: list[Thing], word: _Wording) -> Question | None:
             way = word.rng.choice(ways)
             first = getattr(one, way) < getattr(other, way)
             said = (("left", "right"), ("above", "below"))[way == "row"][not first]
-            accepted = (said, f"to the {said}", f"{said} of") if way == "column" else (said, "higher" if first else "lower")
+            accepted = (
+                (said, f"to the {said}", f"{said} of") if way == "column" else (said, "higher" if first else "lower")
+            )
             text = word(way + "s", one=one_name, other=other_name)
             return Question("relation", text, accepted, _unseen(one, other))
     return None

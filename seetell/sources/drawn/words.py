@@ -80,7 +80,7 @@ def setting(layout: Layout, rng: random.Random) -> str:
 
 
 def captions(layout: Layout, things: Sequence[Thing], rng: random.Random) -> tuple[str, ...]:
-    """Five captions: two name everything with colour and place, the others count, set the scene or relate two things."""
+    """Five captions: two name everything with its place, the others count, set the scene or relate two things."""
     mixed = rng.sample(list(things), len(things))
     raster = sorted(things, key=lambda thing: (thing.row, thing.column))
     counts = Counter(thing.kind for thing in mixed)
@@ -91,8 +91,10 @@ def captions(layout: Layout, things: Sequence[Thing], rng: random.Random) -> tup
         sentence(f"{join([counted(kind, count) for kind, count in counts.items()])} {where}"),
         sentence(opening + join([named(thing, rng, size=False) for thing in mixed])),
         sentence(_relation(mixed, rng) if len(mixed) > 1 else f"{named(mixed[0], rng, place=False)} {where}"),
-        sentence(f"a drawing of {join([named(thing, rng, size=rng.random() < 0.5, place=False) for thing in mixed])} {where}"),
-    )  # fmt: skip
+        sentence(
+            f"a drawing of {join([named(thing, rng, size=rng.random() < 0.5, place=False) for thing in mixed])} {where}"
+        ),
+    )
 
 
 def _relation(things: Sequence[Thing], rng: random.Random) -> str:
