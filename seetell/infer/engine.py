@@ -212,7 +212,10 @@ class Engine:
             pictures=tuple(pictures),
             settings=settings,
             generator=new_generator(settings.seed),
-            words=Words(self.processor.tokenizer.decode, (*self.processor.stop_strings, *settings.stop)),
+            words=Words(
+                self.processor.tokenizer.decode,
+                [text for text in (*self.processor.stop_strings, *settings.stop) if text],
+            ),
             prompt_tokens=len(ids),
             room=min(settings.max_new_tokens, self.context_tokens - len(ids)),
         )

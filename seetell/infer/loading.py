@@ -11,8 +11,12 @@ from pathlib import Path
 
 import torch
 
-from seetell.console import UsageError
-from seetell.encode.processor import Processor
+from seetell.console import BadInput, UsageError, say
+from seetell.encode.image import ImageProcessor
+from seetell.encode.jinja import own_template
+from seetell.encode.processor import FACTS_FILE, Processor
+from seetell.encode.templates import VICUNA_V1
+from seetell.encode.tokenizer import load_tokenizer
 from seetell.infer.engine import Engine
 from seetell.infer.pictures import Shown
 from seetell.infer.sampling import Sampling
@@ -62,7 +66,28 @@ def load(folder: str | Path, device: str = "auto", dtype: str = "auto", slots: i
         raise UsageError(f"There is no model folder {folder}: give one that `seetell train` or `seetell import` wrote.")
     place = pick_device(device)
     vlm = load_model(folder, pick_dtype(dtype, place), place)
-    return Model(Engine(vlm, Processor.load(folder), slots=slots))
+    processor = open_processor(folder, vlm.slots_per_image)
+    wanted = (vlm.image_id, vlm.slots_per_image)
+    given = (processor.tokenizer.image_id, processor.slots_per_image)
+    if given != wanted:
+        raise BadInput(
+            f"{folder} does not fit together: its tokenizer has the image token {given[0]} in {given[1]} slots a picture, "
+            f"its weights expect {wanted[0]} in {wanted[1]}; copy tokenizer and {FACTS_FILE} from where the weights come from."
+        )
+    return Model(Engine(vlm, processor, slots=slots))
+
+
+def open_processor(folder: Path, slots_per_image: int) -> Processor:
+    """The folder's processor. Where nobody wrote down a template: the folder's own, else the one LLaVA-1.5 has."""
+    if (folder / FACTS_FILE).exists():
+        return Processor.load(folder)
+    tokenizer = load_tokenizer(folder)
+    try:
+        template = own_template(tokenizer)
+    except UsageError:
+        template = VICUNA_V1
+    say(f"{folder} has no {FACTS_FILE}, so prompts are written with the chat template {template.name!r}.")
+    return Processor(tokenizer, template, ImageProcessor.load(folder), slots_per_image)
 
 
 def pick_device(name: str) -> torch.device:

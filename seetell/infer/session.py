@@ -45,6 +45,10 @@ class ChatSession:
         asked = Turn("user", (*images, text) if text else images)
         if not asked.parts:
             raise BadInput("There is nothing to answer: say something, or show a picture.")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise BadInput("These words hold half a character that no encoding can write: type them again.") from None
         turns = (*self.conversation.turns, asked)
         prompt = self.engine.processor.encode_prompt(replace(self.conversation, turns=turns))
         stream = self.engine.submit(prompt, self.settings)

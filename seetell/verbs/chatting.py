@@ -1,0 +1,60 @@
+"""`seetell chat`: talk about pictures, or ask once and read the answer, as text or as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from seetell.console import BadInput, UsageError
+from seetell.infer.loading import LONGEST_ANSWER_TOKENS, load
+from seetell.infer.sampling import Sampling
+from seetell.infer.session import ChatSession
+from seetell.serve.terminal import converse
+from seetell.types import Image
+
+
+def chat(
+    model: str | Path,
+    images: Sequence[str | Path] = (),
+    *,
+    prompt: str | None = None,
+    as_json: bool = False,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    max_new_tokens: int = LONGEST_ANSWER_TOKENS,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> None:
+    """Asks once when there is a prompt, else opens a conversation in the terminal; pictures stand before the words."""
+    settings = Sampling(max_new_tokens, temperature, top_p, seed)
+    if as_json and prompt is None:
+        raise UsageError("--json is for one answer: say --prompt too.")
+    shown = [Image(path=str(image)) for image in images]
+    for image in shown:
+        if not Path(image.path).is_file():
+            raise BadInput(f"There is no picture {image.path}.")
+    session = ChatSession(load(model, device, dtype).engine, settings)
+    if prompt is None:
+        converse(session, shown)
+    elif as_json:
+        sys.stdout.write(json.dumps(answer(session, shown, prompt)) + "\n")
+    else:
+        for piece in session.stream(prompt, shown):
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+        sys.stdout.write("\n")
+
+
+def answer(session: ChatSession, images: Sequence[Image], prompt: str) -> dict[str, object]:
+    """One answer with its facts. The tokens of the prompt include those of its pictures; loading is not in `seconds`."""
+    began_s = time.perf_counter()
+    text = session.say(prompt, images)
+    seconds = time.perf_counter() - began_s
+    last = session.last
+    assert last is not None
+    tokens = {"prompt": last.prompt_tokens, "image": last.image_tokens, "completion": last.tokens}
+    return {"text": text, "finish_reason": last.finish_reason, "tokens": tokens, "seconds": round(seconds, 3)}
