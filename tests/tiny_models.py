@@ -1,9 +1,10 @@
-"""Tiny random towers, language models and VLMs for everyone's tests: real transformers modules of a few thousand weights."""
+"""Tiny random towers, language models and VLMs for everyone's tests: transformers' own, with a few thousand weights."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import nn
 from transformers import (
     CLIPVisionConfig,
     CLIPVisionModel,
@@ -11,6 +12,7 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
     SiglipVisionConfig,
@@ -29,33 +31,40 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def tiny_vision(family: str = "clip", seed: int = 0) -> nn.Module:
+def tiny_vision(family: str = "clip", seed: int = 0) -> PreTrainedModel:
     """A tower ("clip" or "siglip") of 3 layers, 24 wide, for pictures of 32 px in patches of 8."""
     torch.manual_seed(seed)
-    size = dict(
-        hidden_size=24, intermediate_size=48, num_hidden_layers=3, num_attention_heads=2, image_size=SIDE_PX, patch_size=PATCH_PX
-    )
+    size: dict[str, Any] = {
+        "hidden_size": 24,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "image_size": SIDE_PX,
+        "patch_size": PATCH_PX,
+    }
     if family == "siglip":
         return _spread(SiglipVisionModel(SiglipVisionConfig(**size)))
     return _spread(CLIPVisionModel(CLIPVisionConfig(**size, projection_dim=16)))
 
 
-def tiny_language(family: str = "llama", vocabulary: int = VOCABULARY, tied: bool = False, seed: int = 1) -> nn.Module:
+def tiny_language(
+    family: str = "llama", vocabulary: int = VOCABULARY, tied: bool = False, seed: int = 1
+) -> PreTrainedModel:
     """A decoder ("llama", "qwen2" or "mistral") of 2 layers, 32 wide, 4 heads over 2 key-value heads."""
     torch.manual_seed(seed)
-    size = dict(
-        vocab_size=vocabulary,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-        tie_word_embeddings=tied,
-    )
+    size: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "tie_word_embeddings": tied,
+    }
     if family == "qwen2":
         return _spread(Qwen2ForCausalLM(Qwen2Config(**size)))
     if family == "mistral":
@@ -116,8 +125,8 @@ def packed(documents: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, l
 
 
 @torch.no_grad()
-def _spread(module: nn.Module) -> nn.Module:
-    """Weights larger than a fresh model's, biases and norms moved off 0 and 1: so that no mistake hides in a small number."""
+def _spread(module: PreTrainedModel) -> PreTrainedModel:
+    """Weights larger than a fresh model's, biases and norms off 0 and 1, so that no mistake hides in a small number."""
     for name, weight in module.named_parameters():
         if weight.dim() > 1:
             weight.mul_(3.0)

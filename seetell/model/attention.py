@@ -17,14 +17,15 @@ Shapes  T tokens, K documents, H heads, G key-value heads, L longest length, E h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from itertools import pairwise
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
 
-from ..console import UsageError
+from seetell.console import UsageError
 
 NAME = "seetell_packed"
 
@@ -37,7 +38,9 @@ class Attending(Protocol):
         """The most tokens that a query of this pass looks back on."""
         ...
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /
+    ) -> Tensor:
         """[B, H, T, E], [B, G, T, E] twice -> [B, T, H, E]"""
         ...
 
@@ -46,16 +49,17 @@ class Packed:
     """Documents end to end, each seeing only its own past. `starts` are the K+1 cumulative offsets."""
 
     def __init__(self, starts: Sequence[int]) -> None:
-        self.spans = [(first, last) for first, last in zip(starts, starts[1:], strict=False) if last > first]
-        self.longest = max((last - first for first, last in self.spans), default=0)
+        self.lengths = [last - first for first, last in pairwise(starts)]
+        self.longest = max(self.lengths, default=0)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float) -> Tensor:
+    def attend(
+        self, _layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /
+    ) -> Tensor:
         """[1, H, T, E], [1, G, T, E] twice -> [1, T, H, E]"""
-        out = [
-            causal(query[:, :, first:last], key[:, :, first:last], value[:, :, first:last], scale, dropout)
-            for first, last in self.spans
-        ]
-        return torch.cat(out, dim=2).transpose(1, 2)
+        # split, not slices: the gradient of K slices is K tensors of the whole batch's size, of a split it is one.
+        queries, keys, values = (tensor.split(self.lengths, dim=2) for tensor in (query, key, value))
+        documents = zip(queries, keys, values, strict=True)
+        return torch.cat([causal(q, k, v, scale, dropout).transpose(1, 2) for q, k, v in documents], dim=1)
 
 
 def causal(query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float = 0.0) -> Tensor:
@@ -70,7 +74,7 @@ def packed_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
+    _attention_mask: Tensor | None,
     *,
     scaling: float | None = None,
     dropout: float = 0.0,
@@ -85,13 +89,13 @@ def packed_attention(
     family = type(module).__name__.removesuffix("Attention")
     if attending is None:
         raise UsageError(
-            f"{family} was called without its documents: go through VLM.forward, or give the language model back its own "
-            'attention with set_attn_implementation("sdpa").'
+            f"{family} was called without its documents: go through VLM.forward, or give the language "
+            'model back its own attention with set_attn_implementation("sdpa").'
         )
     asked = {"a soft cap on attention": softcap, "attention sinks": s_aux, "a position bias": position_bias}
     for what, given in asked.items():
         if given is not None:
-            raise UsageError(f"{family} asks for {what}, which packed attention does not have: choose another language model.")
+            raise UsageError(f"{family} asks for {what}, which packed attention lacks: choose another language model.")
     if sliding_window is not None and attending.longest > sliding_window:
         raise UsageError(
             f"{family} looks back {sliding_window} tokens at most and a document has {attending.longest}: "
@@ -101,9 +105,9 @@ def packed_attention(
     return attending.attend(layer, query, key, value, scaling, dropout), None
 
 
-def check_language(language: nn.Module) -> None:
+def check_language(language: PreTrainedModel) -> None:
     """Refuses, by name, a language model whose layers cannot run packed or whose head is more than one matrix."""
-    config = language.config
+    config: Any = language.config
     family = type(language).__name__
     if not getattr(language, "_supports_attention_backend", False):
         raise UsageError(f"{family} does not take an attention function from outside: choose another language model.")
@@ -112,7 +116,7 @@ def check_language(language: nn.Module) -> None:
         raise UsageError(f"{family} has layers of {', '.join(sorted(kinds))}, which do not keep documents apart.")
     for asked in ("final_logit_softcapping", "attn_logit_softcapping", "logits_scaling", "logit_scale"):
         if getattr(config, asked, None) not in (None, 1.0):
-            raise UsageError(f"{family} sets {asked}, which a LLaVA checkpoint cannot hold: choose another language model.")
+            raise UsageError(f"{family} sets {asked}, for which LLaVA has no place: choose another language model.")
 
 
 AttentionInterface.register(NAME, packed_attention)

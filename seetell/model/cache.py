@@ -10,13 +10,14 @@ Shapes  S slots in use, K documents, T tokens, H heads, G key-value heads, L cac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..console import UsageError
-from .attention import causal
+from seetell.console import UsageError
+from seetell.model.attention import causal
 
 
 class KeyValueCache:
@@ -51,8 +52,8 @@ class KeyValueCache:
         held = self.lengths[slot]
         if held + tokens > self.max_tokens:
             raise UsageError(
-                f"A conversation of {held + tokens} tokens does not fit the cache of {self.max_tokens}: start a new one, "
-                "or make the cache longer."
+                f"A conversation of {held + tokens} tokens does not fit the cache of {self.max_tokens}: "
+                "start a new one, or make the cache longer."
             )
 
 
@@ -62,13 +63,15 @@ class Prefill:
     def __init__(self, starts: Sequence[int], cache: KeyValueCache, slots: Sequence[int]) -> None:
         if len(slots) != len(starts) - 1 or len(set(slots)) != len(slots):
             raise ValueError(f"{len(starts) - 1} documents need as many different slots, not {list(slots)}")
-        self.rows = list(zip(slots, starts, starts[1:], strict=False))
+        self.rows = [(slot, *span) for slot, span in zip(slots, pairwise(starts), strict=True)]
         self.cache = cache
         for slot, first, last in self.rows:
             cache.check_room(slot, last - first)
         self.longest = max((cache.lengths[slot] + last - first for slot, first, last in self.rows), default=0)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, _dropout: float, /
+    ) -> Tensor:
         """[1, H, T, E], [1, G, T, E] twice -> [1, T, H, E]"""
         keys, values = self.cache.layer(layer, key, value)
         out: list[Tensor] = []
@@ -120,7 +123,9 @@ class Decode:
         self.unseen = torch.arange(self.longest, device=device)[None, :] > last_seen[:, None]
         self._bias: Tensor | None = None
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, _dropout: float, /
+    ) -> Tensor:
         """[S, H, 1, E], [S, G, 1, E] twice -> [S, 1, H, E]"""
         keys, values = self.cache.layer(layer, key, value)
         keys[self.rows, :, self.positions] = key[:, :, 0].to(keys.dtype)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..console import UsageError
+from seetell.console import UsageError
 
 
 class LinearStack(nn.Module):
@@ -40,7 +40,7 @@ class LinearStack(nn.Module):
         return features
 
 
-def build_connector(name: str, vision_width: int, language_width: int, seed: int = 0) -> nn.Module:
+def build_connector(name: str, vision_width: int, language_width: int, seed: int = 0) -> LinearStack:
     """The named connector with fresh weights; the same seed gives the same weights."""
     if name not in CONNECTORS:
         near = difflib.get_close_matches(name, CONNECTORS, n=1)

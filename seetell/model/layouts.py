@@ -2,12 +2,17 @@
 
 Four layouts of one model are in the world (`*` stands for what is the same in all):
 
-    in our VLM              hub file                          4.52 to 4.57, 5.x memory           liuhaotian/*
-    vision.*                vision_tower.vision_model.*       model.vision_tower.[vision_model.]*  model.vision_tower.vision_tower.vision_model.*
-    connector.linear_1.*    multi_modal_projector.linear_1.*  model.multi_modal_projector.*      model.mm_projector.[0.]*
-    connector.linear_2.*    multi_modal_projector.linear_2.*  the same                           model.mm_projector.2.*
-    language.model.*        language_model.model.*            model.language_model.*             model.*
-    language.lm_head.*      language_model.lm_head.*          lm_head.*                          lm_head.*
+    in our VLM            hub file                           transformers 4.52 and later
+    vision.*              vision_tower.vision_model.*        model.vision_tower.[vision_model.]*
+    connector.linear_1.*  multi_modal_projector.linear_1.*   model.multi_modal_projector.linear_1.*
+    language.model.*      language_model.model.*             model.language_model.*
+    language.lm_head.*    language_model.lm_head.*           lm_head.*
+
+    in our VLM            liuhaotian/*
+    vision.*              model.vision_tower.vision_tower.vision_model.*   (often left out)
+    connector.linear_1.*  model.mm_projector.0.*   or, for a connector of one layer, model.mm_projector.*
+    connector.linear_2.*  model.mm_projector.2.*
+    language.*            *
 
 A model made new in transformers 5 saves the hub's names without `vision_model`. We write the hub's. The
 table for transformers' names is one function, `module_name`: a name is read the same whatever wrote it.
@@ -45,7 +50,8 @@ def hub_name(name: str, base: str, vision_family: str) -> str:
     """The hub's name of a tensor of our VLM."""
     part, _, rest = name.partition(".")
     if part == "language":
-        return f"language_model.model.{rest.removeprefix(base + '.')}" if rest.startswith(f"{base}.") else f"language_model.{rest}"
+        body = rest.removeprefix(f"{base}.")
+        return f"language_model.{rest}" if body == rest else f"language_model.model.{body}"
     if part == "vision":
         inner = "vision_model." if vision_family in ("clip_vision_model", "siglip_vision_model") else ""
         return f"vision_tower.{inner}{rest}"

@@ -6,21 +6,28 @@ then), and no code that comes with a model is ever run.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, CLIPVisionModel, SiglipVisionModel
-from transformers.utils import cached_file, logging
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    CLIPVisionModel,
+    PreTrainedModel,
+    SiglipVisionModel,
+)
+from transformers.utils import logging
+from transformers.utils.hub import cached_file
 
-from ..console import BadInput
-from .connector import build_connector
-from .vlm import VLM
-from .weights import processor_constants
+from seetell.console import BadInput
+from seetell.model.connector import build_connector
+from seetell.model.vlm import VLM
+from seetell.model.weights import processor_constants
 
 # Heads of a matrix multiply run at full speed on a GPU; the hub's own LLaVA rounds its 32,002 tokens to 32,064.
 ROWS_MULTIPLE = 64
@@ -48,7 +55,7 @@ def load_parts(
     decoder = load_language(language, dtype)
     grow_vocabulary(decoder, vocabulary)
     mean, std = processor_constants(_folder_of(vision, "preprocessor_config.json"))
-    joint = build_connector(connector, tower.config.hidden_size, decoder.config.hidden_size, seed).to(dtype)
+    joint = build_connector(connector, _width(tower), _width(decoder), seed).to(dtype)
     vlm = VLM(
         tower,
         joint,
@@ -62,7 +69,7 @@ def load_parts(
     return vlm.to(device).eval()
 
 
-def load_vision(name: str | Path, dtype: torch.dtype) -> nn.Module:
+def load_vision(name: str | Path, dtype: torch.dtype) -> PreTrainedModel:
     """The vision tower of a CLIP or SigLIP model, or a folder of the tower alone, or another family's vision model."""
     with _reading("vision tower", name):
         kind = AutoConfig.from_pretrained(name).model_type
@@ -73,24 +80,29 @@ def load_vision(name: str | Path, dtype: torch.dtype) -> nn.Module:
     return tower
 
 
-def load_language(name: str | Path, dtype: torch.dtype) -> nn.Module:
+def load_language(name: str | Path, dtype: torch.dtype) -> PreTrainedModel:
     """A decoder with its head."""
     with _reading("language model", name):
-        decoder, report = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, output_loading_info=True)
+        family: Any = AutoModelForCausalLM
+        decoder, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True)
     _check_report(report, "language model", name)
     return decoder
 
 
-def grow_vocabulary(language: nn.Module, vocabulary: int) -> None:
+def grow_vocabulary(language: PreTrainedModel, vocabulary: int) -> None:
     """Makes room for new tokens, each new row the mean of the old ones: the same bits every time."""
-    old = language.get_input_embeddings().weight.shape[0]
+    old: int = cast(Any, language.get_input_embeddings()).weight.shape[0]
     if vocabulary <= old:
         return
     rows = -(-vocabulary // ROWS_MULTIPLE) * ROWS_MULTIPLE
     language.resize_token_embeddings(rows, mean_resizing=False)
-    for table in {id(part.weight): part.weight for part in (language.get_input_embeddings(), language.get_output_embeddings())}.values():
+    for part in cast(Any, (language.get_input_embeddings(), language.get_output_embeddings())):
         with torch.no_grad():
-            table[old:] = mean_row(table[:old])
+            part.weight[old:] = mean_row(part.weight[:old])
+
+
+def _width(part: PreTrainedModel) -> int:
+    return cast(Any, part.config).hidden_size
 
 
 def mean_row(table: Tensor) -> Tensor:
@@ -123,12 +135,13 @@ def _check_report(report: dict[str, Any], what: str, name: str | Path) -> None:
     """transformers only reports what it did not find and fills it with noise; we refuse it."""
     for problem in ("missing_keys", "mismatched_keys", "error_msgs"):
         if found := sorted(map(str, report.get(problem) or ())):
-            raise BadInput(f"The {what} {name} has {problem.replace('_', ' ')}: {', '.join(found[:6])}; fetch it again.")
+            kind = problem.replace("_", " ")
+            raise BadInput(f"The {what} {name} has {kind}: {', '.join(found[:6])}; fetch it again.")
 
 
 def _folder_of(name: str | Path, file: str) -> Path:
     """Where a model's file lies on this machine."""
-    if os.path.isdir(name):
+    if Path(name).is_dir():
         return Path(name)
     try:
         return Path(cached_file(str(name), file) or file).parent

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..console import BadInput
-from ..files import read_json, write_json
+from seetell.console import BadInput
+from seetell.files import read_json, write_json
 
 SHARD_SIZE = "5GB"
 SINGLE = "model.safetensors"
@@ -43,7 +43,8 @@ class TensorFolder(Mapping[str, Tensor]):
     def _open_safetensors(self, path: Path) -> None:
         try:
             file: Any = safe_open(path, framework="pt")
-            for name in file.keys():
+            names: list[str] = file.keys()
+            for name in names:
                 shape = tuple(file.get_slice(name).get_shape())
                 self._add(name, shape, lambda name=name, file=file: file.get_tensor(name))
         except (SafetensorError, OSError) as error:

@@ -10,51 +10,60 @@ Shapes  N images, H x W pixels, V tower width, P patches.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import CLIPVisionModel, PreTrainedModel, SiglipVisionModel
 
-from ..console import UsageError
+from seetell.console import UsageError
 
 
-def layers_used(vision: nn.Module, feature_layer: int) -> int:
+def layers_used(vision: PreTrainedModel, feature_layer: int) -> int:
     """How many of the tower's layers lie before the hidden state of that number."""
-    depth: int = vision.config.num_hidden_layers
+    config: Any = vision.config
+    depth: int = config.num_hidden_layers
     used = feature_layer if feature_layer >= 0 else depth + 1 + feature_layer
     if not 0 <= used <= depth:
-        raise UsageError(f"feature_layer {feature_layer} is outside a tower of {depth} layers: choose from {-depth - 1} to {depth}.")
+        raise UsageError(f"The tower has {depth} layers and no {feature_layer}: choose from {-depth - 1} to {depth}.")
     return used
 
 
-def hidden_state(vision: nn.Module, pixels: Tensor, used: int) -> Tensor:
+def hidden_state(vision: PreTrainedModel, pixels: Tensor, used: int) -> Tensor:
     """[N, 3, H, W] -> [N, tokens, V]: what leaves the first `used` layers, CLS still in front where there is one."""
-    encoder = getattr(vision, "encoder", None)
-    if not (hasattr(vision, "embeddings") and hasattr(encoder, "layers")):
+    if not isinstance(vision, CLIPVisionModel | SiglipVisionModel):
         return vision(pixel_values=pixels, output_hidden_states=True).hidden_states[used]
-    hidden = vision.embeddings(pixels)
-    if hasattr(vision, "pre_layrnorm"):  # so spelled in CLIP's own checkpoints
+    hidden: Any = vision.embeddings(pixels)
+    if isinstance(vision, CLIPVisionModel):
         hidden = vision.pre_layrnorm(hidden)
-    for layer in encoder.layers[:used]:
+    for layer in vision.encoder.layers[:used]:
         hidden = layer(hidden, None)
     return hidden
 
 
-def has_cls(vision: nn.Module) -> bool:
+@torch.no_grad()
+def has_cls(vision: PreTrainedModel) -> bool:
     """Whether the tower puts a CLS token before its patches; a tower with more tokens than that is refused."""
+    if isinstance(vision, CLIPVisionModel | SiglipVisionModel):
+        return isinstance(vision, CLIPVisionModel)
     side_px, patch_px = side_and_patch(vision)
-    patches = (side_px // patch_px) ** 2
-    table = getattr(vision.embeddings, "position_embedding", None) or getattr(vision.embeddings, "position_embeddings", None)
-    positions = patches if table is None else table.weight.shape[0] if isinstance(table, nn.Embedding) else table.shape[1]
-    extra = positions - patches + int(getattr(vision.config, "num_register_tokens", 0))
+    blank = torch.zeros(1, 3, side_px, side_px, dtype=vision.dtype, device=vision.device)
+    extra = hidden_state(vision, blank, 0).shape[1] - (side_px // patch_px) ** 2
     if extra not in (0, 1):
-        raise UsageError(f"{type(vision).__name__} puts {extra} tokens before its patches, LLaVA knows at most one: choose another tower.")
+        raise UsageError(
+            f"{type(vision).__name__} puts {extra} tokens before its patches: choose a tower with one or none."
+        )
     return extra == 1
 
 
-def side_and_patch(vision: nn.Module) -> tuple[int, int]:
+def side_and_patch(vision: PreTrainedModel) -> tuple[int, int]:
     """The side of the square picture that the tower takes and of its patches, in pixels."""
-    side_px, patch_px = vision.config.image_size, vision.config.patch_size
+    config: Any = vision.config
+    side_px, patch_px = config.image_size, config.patch_size
     if not (isinstance(side_px, int) and isinstance(patch_px, int)):
-        raise UsageError(f"{type(vision).__name__} has pictures of {side_px} and patches of {patch_px}: only square ones are known.")
+        raise UsageError(
+            f"{type(vision).__name__} takes pictures of {side_px} in patches of {patch_px}: choose square ones."
+        )
     return side_px, patch_px
 
 

@@ -13,29 +13,31 @@ Shapes  T tokens of packed documents, K documents, N images, P slots of an image
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from ..console import BadInput
-from . import connector as connectors
-from .attention import NAME, Attending, Packed, check_language
-from .cache import Decode, KeyValueCache, Prefill
-from .tower import has_cls, hidden_state, layers_used, normalized, side_and_patch
+from seetell.console import BadInput
+from seetell.model.attention import NAME, Attending, Packed, check_language
+from seetell.model.cache import Decode, KeyValueCache, Prefill
+from seetell.model.connector import LinearStack, slots
+from seetell.model.tower import has_cls, hidden_state, layers_used, normalized, side_and_patch
 
 
 class VLM(nn.Module):
     """Sees and tells. `keep_cls` gives the tower's CLS token a slot of its own, before the patches."""
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
+    vision: PreTrainedModel
+    connector: LinearStack
+    language: PreTrainedModel
 
     def __init__(
         self,
-        vision: nn.Module,
-        connector: nn.Module,
-        language: nn.Module,
+        vision: PreTrainedModel,
+        connector: LinearStack,
+        language: PreTrainedModel,
         *,
         image_id: int,
         pixel_mean: Sequence[float],
@@ -46,33 +48,53 @@ class VLM(nn.Module):
         super().__init__()
         check_language(language)
         language.set_attn_implementation(NAME)
-        self.vision = vision.requires_grad_(False).eval()
+        vision.requires_grad_(False).eval()
+        self.vision = vision
         self.connector = connector
         self.language = language
         self.image_id = image_id
         self.feature_layer = feature_layer
+        self._vision_width: int = _config(vision).hidden_size
         self._layers_used = layers_used(vision, feature_layer)
         self.keep_cls = keep_cls and has_cls(vision)
         self.drops_cls = not keep_cls and has_cls(vision)
         self.side_px, self.patch_px = side_and_patch(vision)
         self.pixel_constants = (tuple(pixel_mean), tuple(pixel_std))
-        self.register_buffer("pixel_mean", torch.tensor(pixel_mean, dtype=torch.float32), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(pixel_std, dtype=torch.float32), persistent=False)
 
     @property
     def slots_per_image(self) -> int:
         """P: how many places of the sentence one picture takes."""
-        return connectors.slots(self.side_px, self.patch_px, self.keep_cls)
+        return slots(self.side_px, self.patch_px, self.keep_cls)
 
     @property
     def device(self) -> torch.device:
         """Where the language model is."""
-        return self.language.get_input_embeddings().weight.device
+        return self.embedding.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
         """What the language model is stored in."""
-        return self.language.get_input_embeddings().weight.dtype
+        return self.embedding.weight.dtype
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """The language model's table of token embeddings, [vocabulary, D]."""
+        return cast(nn.Embedding, self.language.get_input_embeddings())
+
+    @property
+    def head(self) -> nn.Linear:
+        """What turns hidden states into logits, [vocabulary, D]; the same weight as the table where they are tied."""
+        return cast(nn.Linear, self.language.get_output_embeddings())
+
+    @property
+    def pixel_mean(self) -> Tensor:
+        """[3] float32: not a buffer, so that a model cast to bfloat16 normalizes as before."""
+        return torch.tensor(self.pixel_constants[0], dtype=torch.float32, device=self.vision.device)
+
+    @property
+    def pixel_std(self) -> Tensor:
+        """[3] float32"""
+        return torch.tensor(self.pixel_constants[1], dtype=torch.float32, device=self.vision.device)
 
     def train(self, mode: bool = True) -> Self:
         """As nn.Module's, but the tower, which is never trained, stays in evaluation."""
@@ -85,14 +107,14 @@ class VLM(nn.Module):
         """uint8 or normalized [N, 3, H, W] -> [N, P, V]"""
         if pixels.shape[0] == 0:
             return torch.zeros(
-                0, self.slots_per_image, self.vision.config.hidden_size, dtype=self.vision.dtype, device=pixels.device
+                0, self.slots_per_image, self._vision_width, dtype=self.vision.dtype, device=pixels.device
             )
         numbers = normalized(pixels, self.pixel_mean, self.pixel_std, self.vision.dtype)
         hidden = hidden_state(self.vision, numbers, self._layers_used)
         return hidden[:, 1:] if self.drops_cls else hidden
 
     def see(self, pixels: Tensor) -> Tensor:
-        """uint8 or normalized [N, 3, H, W] -> [N, P, D]. No image at all gives [0, P, D], still in the connector's graph."""
+        """uint8 or normalized [N, 3, H, W] -> [N, P, D]; no image gives [0, P, D], still in the connector's graph."""
         return self.connector(self.tower_features(pixels))
 
     def merge(self, ids: Tensor, features: Tensor) -> Tensor:
@@ -104,7 +126,7 @@ class VLM(nn.Module):
                 f"The text has {rows.shape[0]} image slots and the pictures fill {given} "
                 f"({features.shape[0]} of {features.shape[1]}): encode them with this model's own processor."
             )
-        embeddings = self.language.get_input_embeddings()(ids)
+        embeddings = self.embedding(ids)
         return embeddings.index_copy(0, rows, features.flatten(0, 1).to(embeddings.dtype))
 
     def forward(
@@ -123,7 +145,7 @@ class VLM(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[*, D] -> [*, vocabulary]"""
-        return self.language.get_output_embeddings()(hidden)
+        return self.head(hidden)
 
     @torch.no_grad()
     def prefill(
@@ -149,7 +171,7 @@ class VLM(nn.Module):
     def decode(self, ids: Tensor, cache: KeyValueCache, slots: Sequence[int]) -> Tensor:
         """One token for each running row: ids [S], ids[i] continues slots[i] -> hidden [S, D]"""
         attending = Decode(cache, slots, ids.device)
-        embeddings = self.language.get_input_embeddings()(ids)[:, None]
+        embeddings = self.embedding(ids)[:, None]
         hidden = self._run(embeddings, attending.positions[:, None], attending)[:, 0]
         attending.finish()
         return hidden
@@ -167,6 +189,10 @@ class VLM(nn.Module):
         return self.language.base_model(
             inputs_embeds=embeddings, position_ids=positions, use_cache=False, attending=attending
         ).last_hidden_state
+
+
+def _config(part: PreTrainedModel) -> Any:
+    return part.config
 
 
 def _offsets(starts: Tensor | Sequence[int]) -> list[int]:

@@ -1,8 +1,8 @@
-"""Weights in and out: the folder that people get, read back strictly, and a new model from its parts.
+"""Weights in and out: the folder that people get, and the same folder read back strictly.
 
 A folder is what transformers calls `LlavaForConditionalGeneration`: config.json and safetensors in the hub's
-names. Its connector has always two layers there, so `mlp2` is itself, and `linear` is itself followed by the
-identity, with nothing (`linear`) between: exact, and read back as `linear`. What LLaVA has no place for (deeper
+names. Its connector always has two layers there, so `mlp2` is itself, and `linear` is itself followed by the
+identity with nothing (`linear`) between: exact, and read back as `linear`. What LLaVA has no place for (deeper
 connectors, languages that name their body otherwise) is saved as `model_type: seetell`, in the same names.
 
 Beside LLaVA's own keys the config keeps `pixel_mean` and `pixel_std`, which the tower cannot do without.
@@ -13,19 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, LlavaConfig, PreTrainedConfig
+from transformers import AutoModel, AutoModelForCausalLM, LlavaConfig, PreTrainedConfig
 from transformers.initialization import no_init_weights
 
-from ..console import BadInput, UsageError
-from ..files import read_json, write_json
-from .connector import CONNECTORS, build_connector
-from .layouts import COMPUTED, hub_name, module_name
-from .tensors import TensorFolder, write_tensors
-from .vlm import VLM
+from seetell.console import BadInput
+from seetell.files import read_json, write_json
+from seetell.model.connector import CONNECTORS, build_connector
+from seetell.model.layouts import COMPUTED, hub_name, module_name
+from seetell.model.tensors import TensorFolder, write_tensors
+from seetell.model.vlm import VLM
 
 NAMED_AT_MOST = 6
 
@@ -38,13 +38,14 @@ def save_model(vlm: VLM, folder: str | Path, stop_ids: Sequence[int] = ()) -> No
     folder = Path(folder)
     write_tensors(folder, hub_tensors(vlm))
     write_json(folder / "config.json", model_config(vlm))
-    text = vlm.language.config
+    text: Any = vlm.language.config
     generation: dict[str, object] = {
         "bos_token_id": text.bos_token_id,
         "eos_token_id": list(stop_ids) or text.eos_token_id,
         "pad_token_id": text.pad_token_id,
     }
-    write_json(folder / "generation_config.json", {key: value for key, value in generation.items() if value is not None})
+    known = {key: value for key, value in generation.items() if value is not None}
+    write_json(folder / "generation_config.json", known)
 
 
 def load_model(folder: str | Path, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> VLM:
@@ -53,9 +54,8 @@ def load_model(folder: str | Path, dtype: torch.dtype | None = None, device: str
     config = read_config(folder)
     vlm = empty_model(config, folder)
     files = TensorFolder(folder)
-    base: str = vlm.language.base_model_prefix
-    names = {name: module_name(name, base) for name in files}
-    surplus = [name for name, inside in names.items() if inside is None and not COMPUTED.search(name)]
+    names = {name: module_name(name, vlm.language.base_model_prefix) for name in files}
+    surplus = [name for name, inside in names.items() if inside is None]
     tensors = {inside: files[name] for name, inside in names.items() if inside is not None}
     if config.get("projector_hidden_act") == "linear":
         _drop_identity(tensors, folder)
@@ -78,51 +78,60 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def model_config(vlm: VLM) -> dict[str, Any]:
     """What config.json says of a model."""
-    depth = CONNECTORS[vlm.connector.name]
-    is_llava = depth <= 2 and vlm.language.base_model_prefix == "model"
     config = LlavaConfig(
         vision_config=_stored(vlm.vision.config),
         text_config=_stored(vlm.language.config),
         image_token_index=vlm.image_id,
         image_seq_length=vlm.slots_per_image,
-        projector_hidden_act="linear" if depth == 1 else "gelu",
+        projector_hidden_act="linear" if vlm.connector.name == "linear" else "gelu",
         vision_feature_layer=vlm.feature_layer,
         vision_feature_select_strategy="default" if vlm.drops_cls else "full",
-        pixel_mean=list(vlm.pixel_constants[0]),
-        pixel_std=list(vlm.pixel_constants[1]),
     ).to_diff_dict()
-    config["architectures"] = ["LlavaForConditionalGeneration"]
+    config |= {"pixel_mean": list(vlm.pixel_constants[0]), "pixel_std": list(vlm.pixel_constants[1])}
     config["dtype"] = str(vlm.dtype).removeprefix("torch.")
-    if not is_llava:
-        del config["projector_hidden_act"], config["architectures"]
+    if is_llava(vlm):
+        config |= {"architectures": ["LlavaForConditionalGeneration"]}
+    else:
         config |= {"model_type": "seetell", "connector": vlm.connector.name}
     return config
 
 
+def is_llava(vlm: VLM) -> bool:
+    """Whether transformers' LLaVA has a place for every part of the model."""
+    return CONNECTORS[vlm.connector.name] <= 2 and vlm.language.base_model_prefix == "model"
+
+
 def _stored(config: PreTrainedConfig) -> dict[str, Any]:
-    return {key: value for key, value in config.to_dict().items() if key not in ("transformers_version", "_name_or_path", "dtype")}
+    left_out = ("transformers_version", "_name_or_path", "dtype")
+    return {key: value for key, value in config.to_dict().items() if key not in left_out}
 
 
 def hub_tensors(vlm: VLM) -> dict[str, Tensor]:
     """A model's tensors in the hub's names; a tied head is not repeated."""
-    base, family = vlm.language.base_model_prefix, vlm.vision.config.model_type
+    base, family = vlm.language.base_model_prefix, str(vlm.vision.config.model_type)
     tensors = {hub_name(name, base, family): tensor for name, tensor in own_tensors(vlm).items()}
-    if vlm.connector.name == "linear" and base == "model":
-        width = vlm.connector.linear_1.weight.shape[0]
-        like = vlm.connector.linear_1.weight
-        tensors["multi_modal_projector.linear_2.weight"] = torch.eye(width, dtype=like.dtype, device=like.device)
-        tensors["multi_modal_projector.linear_2.bias"] = torch.zeros(width, dtype=like.dtype, device=like.device)
+    if vlm.connector.name == "linear":
+        bias = tensors["multi_modal_projector.linear_1.bias"]
+        tensors["multi_modal_projector.linear_2.weight"] = torch.eye(len(bias), dtype=bias.dtype)
+        tensors["multi_modal_projector.linear_2.bias"] = torch.zeros_like(bias)
     return tensors
 
 
 def own_tensors(vlm: VLM) -> dict[str, Tensor]:
     """A model's tensors in our names, without the head when it is the embedding itself."""
     tensors = vlm.state_dict()
-    if vlm.language.config.tie_word_embeddings:
-        head = vlm.language.get_output_embeddings()
-        name = next(name for name, module in vlm.language.named_modules() if module is head)
-        del tensors[f"language.{name}.weight"]
+    if is_tied(vlm):
+        del tensors[_weight_name(vlm, vlm.head)]
     return tensors
+
+
+def is_tied(vlm: VLM) -> bool:
+    """Whether the head is the table of embeddings itself."""
+    return bool(cast(Any, vlm.language.config).tie_word_embeddings)
+
+
+def _weight_name(vlm: VLM, part: nn.Module) -> str:
+    return next(f"{name}.weight" for name, module in vlm.named_modules() if module is part)
 
 
 def empty_model(config: Mapping[str, Any], where: Path) -> VLM:
@@ -130,16 +139,20 @@ def empty_model(config: Mapping[str, Any], where: Path) -> VLM:
     layer = config.get("vision_feature_layer", -2)
     if not isinstance(layer, int):
         raise BadInput(f"{where} reads the tower's layers {layer} together, which is not LLaVA: choose another model.")
-    mean, std = pixel_constants(config, where)
-    llava = LlavaConfig(vision_config=dict(config["vision_config"]), text_config=dict(config["text_config"]))
     activation = config.get("projector_hidden_act", "gelu")
     if activation not in ("gelu", "linear") or config.get("multimodal_projector_bias", True) is not True:
-        raise BadInput(f"{where} has a connector with activation {activation!r} or without bias: ours have GELU and biases.")
+        raise BadInput(f"{where} has a connector with activation {activation!r} or without bias: only GELU and bias.")
     name = config.get("connector") or {"gelu": "mlp2", "linear": "linear"}[activation]
-    with no_init_weights():
-        vision = AutoModel.from_config(llava.vision_config)
-        language = AutoModelForCausalLM.from_config(llava.text_config)
-        connector = build_connector(name, llava.vision_config.hidden_size, llava.text_config.hidden_size)
+    mean, std = pixel_constants(config, where)
+    try:
+        # LlavaConfig completes what the hub's short configs leave out.
+        whole: Any = LlavaConfig(vision_config=dict(config["vision_config"]), text_config=dict(config["text_config"]))
+        with no_init_weights():
+            vision = AutoModel.from_config(whole.vision_config, dtype=torch.float32)
+            language = AutoModelForCausalLM.from_config(whole.text_config, dtype=torch.float32)
+            connector = build_connector(name, whole.vision_config.hidden_size, whole.text_config.hidden_size)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{where}/config.json does not describe a model that can be built ({error}).") from error
     strategy = config.get("vision_feature_select_strategy", "default")
     vlm = VLM(
         vision,
@@ -152,39 +165,45 @@ def empty_model(config: Mapping[str, Any], where: Path) -> VLM:
         keep_cls=strategy == "full",
     )
     if strategy == "default" and not vlm.drops_cls:
-        raise BadInput(f"{where} drops the first token of a tower without CLS, losing a patch: set its strategy to 'full'.")
+        raise BadInput(f"{where} drops the first token of a tower without CLS, a patch: make its strategy 'full'.")
     return vlm
 
 
-def fill(vlm: VLM, tensors: dict[str, Tensor], where: Path, surplus: list[str], dtype: torch.dtype | None) -> None:
-    """Sets every weight of a model; refuses by name what is missing, surplus or misshapen."""
-    tensors = {name: tensor for name, tensor in tensors.items() if not COMPUTED.search(name)}
+def fill(
+    vlm: VLM, tensors: dict[str, Tensor], where: Path, surplus: Sequence[str] = (), dtype: torch.dtype | None = None
+) -> None:
+    """Sets every weight of a model from tensors in our names; refuses by name what is missing, surplus or misshapen.
+
+    `surplus` are the file's names that are of no LLaVA.
+    """
+    _check_tied_head(vlm, tensors, where)
     own = own_tensors(vlm)
-    _check_tied_head(vlm, tensors, own, where)
-    missing = sorted(own.keys() - tensors.keys())
-    surplus = sorted([*surplus, *(tensors.keys() - own.keys())])
-    misshapen = [
-        f"{name} {list(tensor.shape)} instead of {list(own[name].shape)}"
-        for name, tensor in sorted(tensors.items())
-        if name in own and tensor.shape != own[name].shape
-    ]
-    told = [f"{what}: {_few(names)}" for what, names in zip(("missing", "surplus", "misshapen"), (missing, surplus, misshapen), strict=True) if names]
-    if told:
+    problems = {
+        "missing": sorted(own.keys() - tensors.keys()),
+        "surplus": sorted(name for name in [*surplus, *(tensors.keys() - own.keys())] if not COMPUTED.search(name)),
+        "misshapen": [
+            f"{name} {list(tensor.shape)} instead of {list(own[name].shape)}"
+            for name, tensor in sorted(tensors.items())
+            if name in own and tensor.shape != own[name].shape
+        ],
+    }
+    if told := [f"{what}: {_few(names)}" for what, names in problems.items() if names]:
         raise BadInput(f"The weights in {where} are not those of its config: {'; '.join(told)}.")
-    ready = {name: tensor if dtype is None else tensor.to(dtype) for name, tensor in tensors.items()}
+    ready = {name: tensors[name] if dtype is None else tensors[name].to(dtype) for name in own}
     # Assigning rather than copying keeps each tensor's own type, and one copy of it in memory.
     vlm.load_state_dict(ready, strict=False, assign=True)
-    vlm.language.tie_weights()
+    if is_tied(vlm):
+        vlm.head.weight = vlm.embedding.weight
     vlm.vision.requires_grad_(False)
 
 
-def _check_tied_head(vlm: VLM, tensors: dict[str, Tensor], own: Mapping[str, Tensor], where: Path) -> None:
+def _check_tied_head(vlm: VLM, tensors: dict[str, Tensor], where: Path) -> None:
     """A tied head may be stored once more; if it differs from the embedding, the config is wrong."""
-    if vlm.language.config.tie_word_embeddings and "language.lm_head.weight" in tensors:
-        head = tensors.pop("language.lm_head.weight")
-        table = next((tensors[name] for name in own if name in tensors and own[name] is _embedding(vlm)), head)
-        if head.shape != table.shape or not torch.equal(head, table):
-            raise BadInput(f"{where} says tie_word_embeddings, but its lm_head.weight differs from its embedding: correct its config.")
+    if not is_tied(vlm) or (head := tensors.pop(_weight_name(vlm, vlm.head), None)) is None:
+        return
+    table = tensors.get(_weight_name(vlm, vlm.embedding))
+    if table is not None and not torch.equal(head, table):
+        raise BadInput(f"{where} says tie_word_embeddings, but its head is not its embedding: correct its config.")
 
 
 def _few(names: Sequence[str]) -> str:
@@ -193,13 +212,13 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _drop_identity(tensors: dict[str, Tensor], where: Path) -> None:
-    """The second layer that says nothing, which a `linear` connector is saved with."""
+    """Takes out the second layer that says nothing, which a `linear` connector is saved with."""
     weight = tensors.pop("connector.linear_2.weight", None)
     bias = tensors.pop("connector.linear_2.bias", None)
     if weight is None or bias is None:
-        raise BadInput(f"The weights in {where} are not those of its config: missing: multi_modal_projector.linear_2.")
+        raise BadInput(f"The weights in {where} are not those of its config: missing: connector.linear_2.")
     if not torch.equal(weight, torch.eye(len(weight), dtype=weight.dtype)) or bias.any():
-        raise BadInput(f"{where} has a connector of two linear layers with nothing between: multiply them into one first.")
+        raise BadInput(f"{where} has two linear layers in its connector and nothing between: multiply them into one.")
 
 
 def pixel_constants(config: Mapping[str, Any], where: Path) -> tuple[list[float], list[float]]:
@@ -216,4 +235,4 @@ def processor_constants(folder: Path) -> tuple[list[float], list[float]]:
         held = read_json(path)
         return list(held["image_mean"]), list(held["image_std"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise BadInput(f"{path} does not say image_mean and image_std, which the tower needs: copy it from the tower's model.") from None
+        raise BadInput(f"{path} does not say image_mean and image_std: copy it from the tower's own model.") from None

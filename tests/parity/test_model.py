@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,14 +29,16 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
 def theirs_of(vlm: VLM, folder: Path) -> LlavaForConditionalGeneration:
     """The same weights in transformers' own class; nothing may be missing or left over."""
     save_model(vlm, folder)
-    model, report = LlavaForConditionalGeneration.from_pretrained(folder, output_loading_info=True)
+    family: Any = LlavaForConditionalGeneration
+    model, report = family.from_pretrained(folder, output_loading_info=True)
     assert not any(report[problem] for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     return model.eval()
 
 
-def summed_loss(logits: Tensor, ids: Tensor) -> Tensor:
-    """Cross entropy of every next token of one document. [n, vocabulary], [n]"""
-    return functional.cross_entropy(logits[:-1], ids[1:], reduction="sum")
+def summed_loss(rows: Iterable[Tensor], documents: Iterable[Tensor]) -> Tensor:
+    """Cross entropy of every next token. logits [n, vocabulary] and ids [n] of each document"""
+    pairs = zip(rows, documents, strict=True)
+    return torch.stack([functional.cross_entropy(row[:-1], ids[1:], reduction="sum") for row, ids in pairs]).sum()
 
 
 def gradients(model: torch.nn.Module, loss: Tensor) -> dict[str, Tensor]:
@@ -45,7 +49,9 @@ def gradients(model: torch.nn.Module, loss: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("connector", ["linear", "mlp2"])
 @pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize(("vision", "language", "feature_layer"), [("clip", "llama", -2), ("siglip", "qwen2", -1), ("clip", "mistral", 1)])
+@pytest.mark.parametrize(
+    ("vision", "language", "feature_layer"), [("clip", "llama", -2), ("siglip", "qwen2", -1), ("clip", "mistral", 1)]
+)
 def test_packed_equals_transformers(
     tmp_path: Path, vision: str, language: str, feature_layer: int, tied: bool, connector: str
 ) -> None:
@@ -56,8 +62,8 @@ def test_packed_equals_transformers(
     ids, positions, starts = packed(documents)
 
     logits = vlm.logits(vlm(ids, positions, starts, pixels=pixels))
-    spans = list(zip(starts, starts[1:], strict=False))
-    ours = gradients(vlm, sum(summed_loss(logits[first:last], ids[first:last]) for first, last in spans))
+    lengths = [len(document) for document in documents]
+    ours = gradients(vlm, summed_loss(logits.split(lengths), documents))
 
     numbers = normalized(pixels, vlm.pixel_mean, vlm.pixel_std, torch.float32)
     expected, seen = [], 0
@@ -65,7 +71,7 @@ def test_packed_equals_transformers(
         given = {"pixel_values": numbers[seen : seen + images]} if images else {}
         expected.append(theirs(input_ids=document[None], **given).logits[0])
         seen += images
-    other = gradients(theirs, sum(summed_loss(row, document) for row, document in zip(expected, documents, strict=True)))
+    other = gradients(theirs, summed_loss(expected, documents))
 
     assert relative(logits, torch.cat(expected)) <= TOLERANCE
     for layer in ("linear_1",) if connector == "linear" else ("linear_1", "linear_2"):
@@ -83,7 +89,7 @@ def test_cls_kept(tmp_path: Path) -> None:
     pixels = tiny_pixels(2)
     features = vlm.see(pixels)
     numbers = normalized(pixels, vlm.pixel_mean, vlm.pixel_std, torch.float32)
-    expected = theirs.model.get_image_features(numbers, return_dict=True).pooler_output
+    expected: Any = theirs.model.get_image_features(numbers).pooler_output
     assert features.shape[1] == vlm.slots_per_image == 17
     assert relative(features, torch.stack(list(expected))) <= TOLERANCE
 
@@ -99,8 +105,8 @@ def test_packed_padded_and_alone_are_the_same() -> None:
             ids, positions, starts = packed([documents[index] for index in group])
             rows = [row for index in group for row in range(*image_rows(index))]
             logits = vlm.logits(vlm(ids, positions, starts, pixels=pixels[rows]))
-            for first, last in zip(starts, starts[1:], strict=False):
-                loss = loss + summed_loss(logits[first:last], ids[first:last])
+            chosen = [documents[index] for index in group]
+            loss = loss + summed_loss(logits.split([len(document) for document in chosen]), chosen)
         return loss, gradients(vlm, loss)
 
     def image_rows(index: int) -> tuple[int, int]:
@@ -115,7 +121,7 @@ def test_packed_padded_and_alone_are_the_same() -> None:
         embeddings = vlm.merge(rows.flatten(), vlm.see(pixels)).unflatten(0, rows.shape)
         mask = torch.stack([torch.arange(longest) < len(document) for document in documents])
         logits = vlm.language(inputs_embeds=embeddings, attention_mask=mask).logits
-        loss = sum(summed_loss(logits[row, : len(document)], document) for row, document in enumerate(documents))
+        loss = summed_loss((row[: len(document)] for row, document in zip(logits, documents, strict=True)), documents)
         return loss, gradients(vlm, loss)
 
     loss, together = run([list(range(len(KINDS)))])
@@ -147,7 +153,9 @@ def test_decoding_with_a_cache_equals_the_whole_forward() -> None:
 
     def prefill(rows: list[int], pieces: list[Tensor]) -> None:
         ids, positions, starts = packed(pieces)
-        held = torch.cat([torch.full((len(piece),), cache.lengths[slots[row]]) for row, piece in zip(rows, pieces, strict=True)])
+        held = torch.cat(
+            [torch.full((len(piece),), cache.lengths[slots[row]]) for row, piece in zip(rows, pieces, strict=True)]
+        )
         new = torch.cat([features[slice(*images[row])] for row in rows]) if (ids == vlm.image_id).any() else None
         last = vlm.prefill(ids, positions + held, starts, new, cache, [slots[row] for row in rows])
         for row, hidden in zip(rows, last, strict=True):
@@ -160,25 +168,28 @@ def test_decoding_with_a_cache_equals_the_whole_forward() -> None:
             found[row].append(hidden)
             given[row] += 1
 
-    def check(row: int, upto: int) -> None:
-        assert relative(found[row][-1], whole[row][upto - 1]) <= TOLERANCE
+    def check(lengths: dict[int, int]) -> None:
+        """The last hidden state of each row is the whole forward's at that length."""
+        for row, length in lengths.items():
+            assert given[row] == length
+            assert relative(found[row][-1], whole[row][length - 1]) <= TOLERANCE
 
     prefill([0, 1], [documents[0][:20], documents[1][:3]])
     for step in range(5):
         decode([0, 1])
-        check(0, 21 + step), check(1, 4 + step)
+        check({0: 21 + step, 1: 4 + step})
     prefill([2], [documents[2][:40]])
-    check(2, 40)
+    check({2: 40})
     decode([1, 2, 0])
     prefill([1, 3], [documents[1][9:15], documents[3][:10]])  # row 1 continues behind its 9 tokens
-    check(1, 15), check(3, 10)
+    check({1: 15, 3: 10})
     for _ in range(4):
         decode([3, 1])
-    check(1, 19), check(3, 14)
+    check({1: 19, 3: 14})
     decode([2, 0])
-    check(2, 42), check(0, 27)
+    check({2: 42, 0: 27})
     cache.clear(4)
     given[0] = 0
     prefill([0], [documents[0][:18]])
     decode([0, 2])
-    check(0, 19), check(2, 43)
+    check({0: 19, 2: 43})
