@@ -71,8 +71,8 @@ def load(folder: str | Path, device: str = "auto", dtype: str = "auto", slots: i
     given = (processor.tokenizer.image_id, processor.slots_per_image)
     if given != wanted:
         raise BadInput(
-            f"{folder} does not fit together: its tokenizer has the image token {given[0]} in {given[1]} slots a picture, "
-            f"its weights expect {wanted[0]} in {wanted[1]}; copy tokenizer and {FACTS_FILE} from where the weights come from."
+            f"{folder} does not fit together: its processor gives a picture {given[1]} slots of token {given[0]}, "
+            f"its weights expect {wanted[1]} of {wanted[0]}; put the files in that the weights were saved with."
         )
     return Model(Engine(vlm, processor, slots=slots))
 

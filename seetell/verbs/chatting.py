@@ -50,7 +50,7 @@ def chat(
 
 
 def answer(session: ChatSession, images: Sequence[Image], prompt: str) -> dict[str, object]:
-    """One answer with its facts. The tokens of the prompt include those of its pictures; loading is not in `seconds`."""
+    """One answer with its facts: a prompt's tokens include its pictures', `seconds` leave out the loading."""
     began_s = time.perf_counter()
     text = session.say(prompt, images)
     seconds = time.perf_counter() - began_s
