@@ -1,0 +1,134 @@
+"""`seetell show`: a sample exactly as the model sees it, from its ids back to text.
+
+What the model learns to say is marked (green and underlined on a terminal, between ⟦ ⟧ elsewhere), and a run
+of image slots is shortened to its count. A mask that slipped, a template that is not the model's, or a row
+that training would leave out is seen here before any hour is spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from transformers import AutoConfig
+
+from seetell.config import load_recipe
+from seetell.console import BadInput, UsageError, marked
+from seetell.encode.image import ImageProcessor
+from seetell.encode.processor import Processor, template_named
+from seetell.encode.sample import Sample
+from seetell.encode.tokenizer import load_tokenizer
+from seetell.model.connector import slots
+from seetell.sources.conversations import read_conversations
+from seetell.train.recipe import Data, Model, Recipe, Stage
+from seetell.types import Conversation, Rejected
+
+DATA_ENDINGS = (".json", ".jsonl")
+
+
+def show(source: str, *, id: str = "", template: str = "", model: str = "") -> None:
+    """Prints one sample of a conversation file, or of each stage of a recipe: the one of that id, or the first."""
+    results = Console(highlight=False)
+    for name, data, stage, parts in _stages(source, template, model):
+        processor = _processor(parts, stage, bool(template))
+        conversation = _find(data, id)
+        sample = processor.encode(conversation, max_tokens=stage.max_tokens)
+        if isinstance(sample, Rejected):
+            raise BadInput(f"{conversation.id} of {name} would be left out: {sample.reason}. {sample.detail}".rstrip())
+        results.print(Text(f"{name} · {_facts(sample, processor)}", style="bold"), soft_wrap=True)
+        for image in sample.images:
+            opened = processor.image_processor.open(image)
+            state = f"refused: {opened.reason}" if isinstance(opened, Rejected) else f"{opened.width} × {opened.height}"
+            results.print(Text(f"picture {image.path} · {state}"), soft_wrap=True)
+        pieces = list(sample_pieces(sample, processor))
+        if results.is_terminal:
+            results.print(marked(pieces), soft_wrap=True)
+        else:
+            results.print(Text("".join(f"⟦{text}⟧" if learnt else text for text, learnt in pieces)), soft_wrap=True)
+
+
+def sample_pieces(sample: Sample, processor: Processor) -> Iterator[tuple[str, bool]]:
+    """The text of a sample in runs that are learnt or not, read back from its ids.
+
+    A run's text is what its ids add to the text before it: some tokenizers swallow a space at a text's beginning.
+    """
+    image_id = processor.tokenizer.image_id
+    before, ids = "", list[int]()
+    tokens = zip(sample.ids.tolist(), sample.supervised.tolist(), strict=True)
+    for (is_image, learnt), run in groupby(tokens, key=lambda token: (token[0] == image_id, token[1])):
+        new = [token for token, _ in run]
+        if is_image:
+            yield f"<image × {len(new)}>", learnt
+            continue
+        ids += new
+        text = processor.tokenizer.decode(ids, skip_special_tokens=False)
+        yield text[len(before) :], learnt
+        before = text
+
+
+def _stages(source: str, template: str, model: str) -> Iterator[tuple[str, tuple[Data, ...], Stage, Model]]:
+    """What to show: its name, its data, and the stage and the model that read it."""
+    is_data = source.endswith(DATA_ENDINGS)
+    recipe: Recipe = load_recipe("drawn" if is_data else source)
+    parts = Model(start=model) if model else recipe.model
+    if is_data:
+        assert recipe.tune is not None
+        stages = {source: replace(recipe.tune, data=(Data(source, images=str(Path(source).parent)),))}
+    else:
+        stages = recipe.stages
+    for name, stage in stages.items():
+        yield name, stage.data, replace(stage, template=template) if template else stage, parts
+
+
+def _processor(model: Model, stage: Stage, template_asked: bool) -> Processor:
+    """What training would encode with; a finished model's own processor, its template too unless another is asked."""
+    if model.start:
+        own = Processor.load(model.start)
+        return replace(own, template=template_named(stage.template, own.tokenizer)) if template_asked else own
+    tokenizer = load_tokenizer(model.language)
+    side_px, patch_px = _vision_shape(model.vision)
+    return Processor(
+        tokenizer,
+        template_named(stage.template, tokenizer),
+        ImageProcessor(side_px, mode=stage.image),
+        slots_per_image=slots(side_px, patch_px, model.keep_cls),
+    )
+
+
+def _vision_shape(name: str) -> tuple[int, int]:
+    """The picture's and the patches' side, from the tower's config: no weights are read."""
+    try:
+        config: Any = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"The vision tower {name} cannot be read: {str(error).splitlines()[0]}") from None
+    config = getattr(config, "vision_config", config)
+    return config.image_size, config.patch_size
+
+
+def _find(data: tuple[Data, ...], id: str) -> Conversation:
+    """The conversation of that id, or the first that is whole."""
+    left_out = 0
+    for part in data:
+        for row in read_conversations(part.path, part.images, part.format):
+            if id and row.id != id:
+                continue
+            if isinstance(row, Conversation):
+                return row
+            if id:
+                raise BadInput(f"{id} of {part.path} would be left out: {row.reason}: {row.detail}.")
+            left_out += 1
+    paths = ", ".join(part.path for part in data)
+    if id:
+        raise UsageError(f"There is no {id!r} in {paths}.")
+    raise BadInput(f"There is no whole conversation in {paths}; {left_out} rows would be left out.")
+
+
+def _facts(sample: Sample, processor: Processor) -> str:
+    pictures = f"{len(sample.images)} × {processor.slots_per_image} image slots" if sample.images else "no picture"
+    supervised = int(sample.supervised.sum())
+    return f"{sample.id} · {processor.template.name} · {len(sample)} tokens, {supervised} supervised, {pictures}"
