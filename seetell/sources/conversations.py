@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from seetell.console import BadInput, UsageError
-from seetell.files import DamagedFile, as_list, as_object, read_jsonl, write_atomic, write_json
+from seetell.files import DamagedFile, as_list, as_object, read_jsonl, write_atomic
 from seetell.sources.pictures import suffix_of
 from seetell.types import Conversation, Image, Rejected, Role, Scene, Turn
 
@@ -46,11 +47,33 @@ def read_conversations(
 
 
 def write_conversations(path: str | Path, conversations: Iterable[Conversation], images_dir: str | Path = "") -> None:
-    """Writes LLaVA's JSON list; pictures under `images_dir` are named from there, others by their whole path.
+    """Writes LLaVA's JSON list, with one row in memory at a time.
 
-    A picture that has no file yet is written into `images_dir`.
+    Pictures under `images_dir` are named from there, others by their whole path. A picture that has no file yet is
+    written into `images_dir`.
     """
-    write_json(path, [_write_row(conversation, Path(images_dir)) for conversation in conversations])
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            sign = b"[\n"
+            for conversation in conversations:
+                file.write(sign + json_line(conversation_row(conversation, images_dir)))
+                sign = b",\n"
+            file.write(b"\n]\n" if sign == b",\n" else b"[]\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def json_line(row: Mapping[str, object]) -> bytes:
+    """One row without a newline, readable in every script; escaped only where half a surrogate pair forbids it."""
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(row, allow_nan=False).encode()
 
 
 def captions_as_pairs(scenes: Iterable[Scene], seed: int = 0) -> Iterator[Conversation]:
@@ -200,10 +223,11 @@ def _parts(text: str, images: Iterator[Image]) -> tuple[str | Image, ...]:
     return tuple(parts)
 
 
-def _write_row(conversation: Conversation, images_dir: Path) -> dict[str, Any]:
+def conversation_row(conversation: Conversation, images_dir: str | Path = "") -> dict[str, Any]:
+    """The row of LLaVA's format."""
     if conversation.images and any(TAG in turn.text for turn in conversation.turns):
         raise BadInput(f"Conversation {conversation.id} has pictures, so its words cannot spell {TAG}.")
-    names = [_name(image, images_dir) for image in conversation.images]
+    names = [_name(image, Path(images_dir)) for image in conversation.images]
     speakers = {role: speaker for speaker, role in SPEAKERS.items()}
     turns = [{"from": speakers[turn.role], "value": _value(turn)} for turn in conversation.turns]
     image: dict[str, Any] = {"image": names[0] if len(names) == 1 else names} if names else {}
