@@ -3,7 +3,9 @@
 A chat template in Jinja is a program. What it puts around the words is found by giving it unique placeholders
 for the contents, once for each shape of conversation; the words are then filled in here. That is only sound
 where each content stands in the result once, in order, and changes nothing around it: a template that drops,
-repeats, reorders or branches on the contents is refused, by name, before anything is trained with it.
+repeats, reorders or branches on the contents is refused, by name, before anything is trained with it. White space
+at both ends of what anybody says is taken off first, here and in the exported template: where an opening ends with
+a line break, one at the start of an answer would melt into it.
 
 Supervised is what the model has to say by itself: all that stands between the end of the generation prompt and
 the first control token after the answer, that token included (where there is none: all that always follows).
@@ -48,6 +50,10 @@ _PROBES = (
 )
 
 
+class RefusedTemplate(UsageError, BadTurns):
+    """Where the template is met first it is the user's error; where one odd conversation shows it, that one's."""
+
+
 @dataclass(frozen=True)
 class JinjaTemplate:
     """`source` is the chat template; `tokenizer` supplies its special tokens and renders it."""
@@ -62,15 +68,12 @@ class JinjaTemplate:
         self._surroundings(shape, prompt=False)
         for before, after in _PROBES:
             if self._render_around(shape, before, after) != self._surroundings(shape, prompt=False):
-                raise self._refused(f"branches on the contents: it treats {(before + '…' + after)!r} apart")
-        empty = self._rendered(shape, [""] * 4, prompt=False)
-        if empty != "".join(self._surroundings(shape, prompt=False)):
+                raise self._branches(before, after)
+        if self._rendered(shape, [""] * 4, prompt=False) != "".join(self._surroundings(shape, prompt=False)):
             raise self._refused("branches on the contents: it treats an empty one apart")
         bos = self.tokenizer.hf.bos_token
         if self.tokenizer.prefix_ids and bos and self._surroundings(shape, prompt=False)[0].startswith(bos):
             raise self._refused(f"writes out {bos!r}, which its tokenizer puts in front anyway")
-        for role in ("user", "assistant"):
-            self._trims(role)
         if not self.stop:
             raise self._refused("ends no answer: nothing stands behind the last one")
 
@@ -101,9 +104,8 @@ class JinjaTemplate:
         for index, turn in enumerate(turns):
             out += self._between(around[index], roles[: index + 1], stop)
             supervised = turn.role == "assistant"
-            out += [Span(part.text, supervised) if isinstance(part, Span) else part for part in self._said(turn)]
-        ending = (*roles, "user") if roles[-1] == "assistant" else roles
-        return out + self._between(around[-1], ending, stop)
+            out += [Span(part.text, supervised) if isinstance(part, Span) else part for part in _said(turn)]
+        return out + self._between(around[-1], (*roles, "nobody"), stop)
 
     def _between(self, text: str, roles: tuple[str, ...], stop: str) -> list[Span]:
         """What stands before the last of `roles`: after an answer its stop, before one what the model says first."""
@@ -122,37 +124,13 @@ class JinjaTemplate:
             *self._split(text[lead:], supervised=True),
         ]
 
-    def _said(self, turn: Turn) -> Rendered:
-        out = joined(turn.parts, _LINE)
-        if self._trims(turn.role):
-            for end, strip in ((0, str.lstrip), (-1, str.rstrip)):
-                while out and isinstance(part := out[end], Span):
-                    if kept := strip(part.text):
-                        out[end] = Span(kept)
-                        break
-                    del out[end]
-        return out
-
-    def _trims(self, role: str) -> bool:
-        """Whether the template takes white space off both ends of what this role says."""
-        shape = ("system", "user") if role == "system" else ("user", "assistant", "user", "assistant")
-        plain, spaced = self._surroundings(shape, prompt=False), self._render_around(shape, "  ", " \n ")
-        at = shape.index(role)
-        if spaced[at] == plain[at] and spaced[at + 1] == plain[at + 1]:
-            return True
-        if spaced[at] == plain[at] + "  " and spaced[at + 1] == " \n " + plain[at + 1]:
-            return False
-        raise self._refused(f"branches on the contents: it changes white space in what the {role} says")
-
     def _check_words(self, turns: Sequence[Turn], roles: tuple[str, ...], around: Sequence[str], prompt: bool) -> None:
         """The probes cannot foresee every word that a template may look for, so the words themselves are tried too."""
-
-        def text(parts: Rendered) -> str:
-            return "".join(IMAGE_TOKEN if isinstance(part, ImageSlot) else part.text for part in parts)
-
-        given = self._rendered(roles, [text(joined(turn.parts, _LINE)) for turn in turns], prompt)
-        filled = "".join(before + text(self._said(turn)) for before, turn in zip(around, turns, strict=False))
-        if given != filled + around[-1]:
+        said = [
+            "".join(IMAGE_TOKEN if isinstance(part, ImageSlot) else part.text for part in _said(turn)) for turn in turns
+        ]
+        filled = "".join(before + words for before, words in zip(around, said, strict=False)) + around[-1]
+        if self._rendered(roles, said, prompt) != filled:
             raise BadTurns("the chat template treats these words apart")
 
     def _surroundings(self, roles: tuple[str, ...], prompt: bool) -> list[str]:
@@ -174,12 +152,11 @@ class JinjaTemplate:
         if any(first > second for first, second in pairwise(places)):
             raise self._refused("reorders the turns")
         parts = re.split("|".join(marks), text)
-        if before.strip() or after.strip():  # belong to the contents, not to what is around them
-            for index in range(len(roles)):
-                if not (parts[index].endswith(before) and parts[index + 1].startswith(after)):
-                    raise self._refused(f"branches on the contents: it changes {(before + '…' + after)!r}")
-                parts[index] = parts[index].removesuffix(before)
-                parts[index + 1] = parts[index + 1].removeprefix(after)
+        for index in range(len(roles)):  # before and after belong to the contents, not to what is around them
+            if not (parts[index].endswith(before) and parts[index + 1].startswith(after)):
+                raise self._branches(before, after)
+            parts[index] = parts[index].removesuffix(before)
+            parts[index + 1] = parts[index + 1].removeprefix(after)
         return parts
 
     def _rendered(self, roles: Sequence[str], contents: Sequence[str], prompt: bool) -> str:
@@ -189,7 +166,7 @@ class JinjaTemplate:
                 messages, chat_template=self._without_bos() + self.source, tokenize=False, add_generation_prompt=prompt
             )
         except TemplateError as error:
-            raise BadTurns(f"the chat template takes no such turns: {error}") from error
+            raise self._refused(f"takes no such turns ({error})") from error
         return str(rendered)
 
     def _split(self, text: str, supervised: bool = False) -> list[Span]:
@@ -201,8 +178,11 @@ class JinjaTemplate:
     def _without_bos(self) -> str:
         return "{%- set bos_token = '' -%}" if self.tokenizer.prefix_ids else ""
 
-    def _refused(self, why: str) -> UsageError:
-        return UsageError(
+    def _branches(self, before: str, after: str) -> RefusedTemplate:
+        return self._refused(f"branches on the contents: it treats {before[:24] + '…' + after[:24]!r} apart")
+
+    def _refused(self, why: str) -> RefusedTemplate:
+        return RefusedTemplate(
             f"the chat template {self.name!r} cannot be learnt from, because it {why}; choose another template"
         )
 
@@ -227,10 +207,22 @@ class JinjaTemplate:
       {{%- endif -%}}
     {{%- endfor -%}}
   {{%- endif -%}}
-  {{%- set flat.messages = flat.messages + [dict(role=message.role, content=flat.text)] -%}}
+  {{%- set flat.messages = flat.messages + [dict(role=message.role, content=flat.text | trim)] -%}}
 {{%- endfor -%}}
 {{%- set messages = flat.messages -%}}
 {self.source}"""
+
+
+def _said(turn: Turn) -> Rendered:
+    """A turn's words and pictures, without white space at either end."""
+    out = joined(turn.parts, _LINE)
+    for end, strip in ((0, str.lstrip), (-1, str.rstrip)):
+        while out and isinstance(part := out[end], Span):
+            if kept := strip(part.text):
+                out[end] = Span(kept)
+                break
+            del out[end]
+    return out
 
 
 def own_template(tokenizer: Tokenizer) -> JinjaTemplate:

@@ -10,7 +10,7 @@ differ from those of the exported tokenizer, are refused when the processor is b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isqrt
 from pathlib import Path
@@ -247,13 +247,10 @@ def _probe(processor: Processor) -> None:
     rendered = render(_PROBE, template)
     try:
         ids, _ = processor._tokens(rendered, slots=1)
-        prompts = [first_rounds(_PROBE, count) for count in range(3)]
-        prompts = [
-            Conversation("probe", (*prompt.turns, _PROBE.turns[2 * count])) for count, prompt in enumerate(prompts)
-        ]
+        prompts = [replace(_PROBE, turns=_PROBE.turns[: 2 * count + 1]) for count in range(3)]
         starts = [processor._tokens(render_prompt(prompt, template), slots=1)[0] for prompt in prompts]
-    except HalfSupervised as error:
-        raise UsageError(f"this tokenizer cannot be used with this template: {error}") from error
+    except (HalfSupervised, BadTurns) as error:
+        raise UsageError(f"the template {template.name!r} and this tokenizer do not go together: {error}") from error
     whole = tokenizer.hf(_text(rendered, tokenizer))["input_ids"]
     if ids != whole:
         raise UsageError(
@@ -269,11 +266,10 @@ def _probe(processor: Processor) -> None:
 
 def _text(rendered: Rendered, tokenizer: Tokenizer) -> str:
     """The prompt as one text, control tokens spelled out: what other software hands to its tokenizer."""
-    return "".join(
-        IMAGE_TOKEN
-        if isinstance(piece, ImageSlot)
-        else tokenizer.control_text(piece.text)
-        if piece.control
-        else piece.text
-        for piece in rendered
-    )
+    texts: list[str] = []
+    for piece in rendered:
+        if isinstance(piece, ImageSlot):
+            texts.append(IMAGE_TOKEN)
+        else:
+            texts.append(tokenizer.control_text(piece.text) if piece.control else piece.text)
+    return "".join(texts)

@@ -51,7 +51,10 @@ class Tokenizer:
             self.hf.add_tokens([AddedToken(PAD_TOKEN, special=True, normalized=False)], special_tokens=True)
             self.hf.pad_token = PAD_TOKEN
         self._plain = _without_added_tokens(self.hf.backend_tokenizer)
-        self._added = {token.content: index for index, token in self.hf.added_tokens_decoder.items()}
+        added = self.hf.added_tokens_decoder
+        self._added = {token.content: index for index, token in added.items()}
+        self._swallows = {token.content: (token.lstrip, token.rstrip) for token in added.values()}
+        self._own = {BOS.token: self.hf.bos_token, EOS.token: self.hf.eos_token}
         unknown = self.hf.unk_token_id
         self._forbidden = frozenset(index for index in self._added.values() if index != unknown)
         around = self.hf("a")["input_ids"]
@@ -89,20 +92,19 @@ class Tokenizer:
         """How a control token is written in a rendered prompt."""
         if token not in (BOS.token, EOS.token):
             return token
-        name = self.hf.bos_token if token == BOS.token else self.hf.eos_token
+        name = self._own[token]
         if name is None:
             raise UsageError(f"this tokenizer has no {token}, which the template needs")
         return name
 
     def swallows(self, token: str) -> tuple[bool, bool]:
         """Whether a control token takes the white space before and after it with it, as Phi-3's do."""
-        added = self.hf.added_tokens_decoder[self.control(token)[0]]
-        return added.lstrip, added.rstrip
+        return self._swallows.get(self.control_text(token), (False, False))
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         return self.hf.decode(list(ids), skip_special_tokens=skip_special_tokens)
 
-    @property
+    @cached_property
     def added_tokens(self) -> frozenset[str]:
         """The names of all control tokens."""
         return frozenset(self._added)
