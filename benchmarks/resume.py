@@ -1,0 +1,164 @@
+"""Does a killed run end where an undisturbed one ends, to the last bit?
+
+Run     python benchmarks/resume.py --kills 20 --json resume.json
+Needs   nothing: random-weight parts and a data set of coloured squares, both made here
+Method  One run goes to its end undisturbed. Then, `kills` times: the same training is started in a process of
+        its own, killed with SIGKILL, and started again by the same command. The moment is drawn by lot; in
+        every other trial the kill waits from then on until a checkpoint or a model is just being written.
+        A trial whose run ended first is drawn again. Compared: sha256 of every finished safetensors file, and
+        the metrics row by row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from seetell.config import freeze, thaw
+from seetell.train.recipe import Data, Model, Recipe, Stage
+
+
+def make_recipe(root: Path, samples: int) -> Recipe:
+    """Tiny parts, tiny data, both stages, one of them with pictures decoded as it goes and one with kept features."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from tests.tiny import tiny_data, tiny_parts
+
+    vision, language = tiny_parts(root)
+    align, tune = tiny_data(root, samples)
+    pictures = str(root / "pictures")
+    stage = Stage(
+        data=(Data(align, images=pictures),),
+        lr={"connector": 1e-2},
+        samples_per_step=8,
+        template="plain",
+        image="square",
+        micro_tokens=512,
+    )
+    tune_stage = Stage(
+        data=(Data(tune, images=pictures),),
+        lr={"connector": 1e-3, "language": 2e-3},
+        samples_per_step=8,
+        epochs=2,
+        template="vicuna-v1",
+        image="pad",
+        micro_tokens=1024,
+        cache_features=True,
+    )
+    return Recipe(Model(vision, language), align=stage, tune=tune_stage, seed=5)
+
+
+def run_once(recipe_file: Path, out: Path) -> None:
+    """What the child process does: train, with a checkpoint after every step."""
+    import torch
+
+    from seetell.train.run import train
+
+    torch.set_num_threads(1)
+    recipe = thaw(Recipe, json.loads(recipe_file.read_text()))
+    print("begun", flush=True)
+    train(recipe, out, device="cpu", checkpoint_every_s=0.0)
+
+
+def start(recipe_file: Path, out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, __file__, "--child", str(recipe_file), str(out)]
+    folder = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    assert child.stdout is not None
+    child.stdout.readline()  # imports are over: from here on every moment is the run's
+    return child
+
+
+def hashes(out: Path) -> dict[str, str]:
+    """Of every finished tensor file, by its name."""
+    files = sorted(path for part in ("aligned", "model") for path in (out / part).glob("*.safetensors"))
+    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def metrics(out: Path) -> list[dict[str, object]]:
+    """The rows of the run's metrics, without what the clock decides."""
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def kill_and_go_on(recipe_file: Path, out: Path, after_s: float, while_writing: bool) -> tuple[bool, bool]:
+    """One kill, then the same command to its end; whether the kill hit, and whether something was being written."""
+    child = start(recipe_file, out)
+    kill_at_s = time.monotonic() + after_s
+    while child.poll() is None:
+        if time.monotonic() >= kill_at_s and (not while_writing or any(out.glob("**/.writing-*"))):
+            os.kill(child.pid, signal.SIGKILL)
+            break
+        time.sleep(0.0002 if time.monotonic() >= kill_at_s else 0.002)
+    hit = child.wait() == -signal.SIGKILL
+    writing = any(out.glob("**/.writing-*"))
+    if hit:
+        child = start(recipe_file, out)
+        child.wait()
+    if child.returncode != 0:
+        raise SystemExit(f"the training process ended with {child.returncode}")
+    return hit, writing
+
+
+def measure(kills: int, samples: int, seed: int) -> dict[str, object]:
+    """Trials until `kills` SIGKILLs have hit; every trial must end bit-equal."""
+    began_s = time.monotonic()
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        recipe_file = root / "recipe.json"
+        recipe_file.write_text(json.dumps(freeze(make_recipe(root, samples))))
+        undisturbed = root / "undisturbed"
+        child = start(recipe_file, undisturbed)
+        run_began_s = time.monotonic()
+        if child.wait() != 0:
+            raise SystemExit("the undisturbed run failed")
+        seconds = time.monotonic() - run_began_s
+        wanted, rows = hashes(undisturbed), metrics(undisturbed)
+        drawn = hits = equal = hits_writing = 0
+        while hits < kills:
+            out = root / f"trial-{drawn}"
+            drawn += 1
+            hit, writing = kill_and_go_on(recipe_file, out, chance.uniform(0.0, seconds), bool(hits % 2))
+            if hit:
+                hits, hits_writing = hits + 1, hits_writing + writing
+                equal += hashes(out) == wanted and metrics(out) == rows
+    return {
+        "kills": hits,
+        "kills_while_writing": hits_writing,
+        "bit_equal": equal,
+        "steps": len(rows),
+        "seconds": round(time.monotonic() - began_s, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--samples", type=int, default=48)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--child", nargs=2, type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        run_once(*given.child)
+        return
+    result = measure(given.kills, given.samples, given.seed)
+    print(json.dumps(result, indent=2))
+    if given.json:
+        given.json.write_text(json.dumps(result, indent=2) + "\n")
+    if result["bit_equal"] != result["kills"]:
+        raise SystemExit("NOT bit-equal")
+
+
+if __name__ == "__main__":
+    main()
