@@ -1,0 +1,56 @@
+"""The built-in teacher: a writer of conversations that needs no language model.
+
+It takes a prompt and gives a reply as any teacher does, and knows nothing but the prompt's text: the system
+message says what kind of reply is wanted, the last user message what the picture holds. The same prompt always
+gets the same reply.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Collection, Sequence
+
+from seetell.ask.chat import Completion, Message
+from seetell.ask.rules_read import Facts, read_facts, read_kind
+from seetell.ask.rules_short import Pair, Writer, short_pairs
+
+
+class RulesTeacher:
+    """`unspoken` are (kind, colour) pairs it never asks about where they are absent: a demonstration that
+    tests what was never shown must not teach that it is never there either."""
+
+    name = "rules"
+
+    def __init__(self, unspoken: Collection[tuple[str, str]] = ()) -> None:
+        self._unspoken = frozenset(unspoken)
+
+    async def complete(
+        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+    ) -> Completion:
+        """Temperature and token limit are for writers that guess; the rules do not."""
+        del temperature, max_tokens
+        return self.reply(messages)
+
+    def reply(self, messages: Sequence[Message]) -> Completion:
+        """What `complete` answers, for callers that do not wait."""
+        prompt = "\0".join(f"{message.role}\0{message.content}" for message in messages)
+        writer = Writer(random.Random(hashlib.sha256(prompt.encode()).digest()), self._unspoken)
+        text = _reply(read_kind(messages), read_facts(messages), writer)
+        return Completion(text, "stop", len(prompt.split()), len(text.split()), self.name)
+
+
+def _reply(kind: str, facts: Facts, writer: Writer) -> str:
+    return WRITERS.get(kind, WRITERS["short"])(facts, writer)
+
+
+def written(pairs: Sequence[Pair]) -> str:
+    """Questions and answers in the format that prompts ask for."""
+    return "".join(f"Question:\n{question}\n===\nAnswer:\n{answer}\n===\n" for question, answer in pairs).rstrip("\n")
+
+
+def _short(facts: Facts, writer: Writer) -> str:
+    return written(short_pairs(facts, writer))
+
+
+WRITERS: dict[str, Callable[[Facts, Writer], str]] = {"short": _short}

@@ -1,0 +1,137 @@
+"""What must not stand in a conversation, whoever wrote it.
+
+Each check names what is wrong, in the phrase that reports count by, or says nothing. A leak shows that the writer had
+text and no picture; a control token or a role's name would be read by a chat template as structure; a thing
+that neither captions nor boxes have was made up.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from seetell.types import Scene
+
+LEAK = "leak"
+COORDINATES = "coordinates"
+REFUSAL = "refusal"
+CONTROL = "control token"
+ROLE = "role word"
+ABSENT = "absent thing"
+
+_CONTROL = re.compile(
+    r"</?(?:s|image|img|video|vision|unk|pad|bos|eos|mask|im_\w+|start_of_\w+|end_of_\w+|[a-z]+_token|[a-z]+_pad)>"
+    r"|<\|[^|<>\n]{1,40}\|?>|<｜[^｜<>\n]{1,40}｜>|\[/?(?:INST|IMG|SYSTEM_PROMPT)\]|<</?SYS>>|^\s*#{3,}",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ROLE = re.compile(
+    r"^\W*(?:user|assistant|human|system|gpt|bot|ai)\W*:|\b(?-i:USER|ASSISTANT|HUMAN|SYSTEM|GPT)\s*:",
+    re.IGNORECASE | re.MULTILINE,
+)
+_FORMAT = re.compile(r"^\W*(?:question|answer)\s*\d*\W*:|^\s*={3,}\s*$", re.IGNORECASE | re.MULTILINE)
+_COORDINATES = re.compile(
+    r"[\[(]\s*[01]?\.\d+\s*,\s*[01]?\.\d+|\b[01]?\.\d+\s*,\s*[01]?\.\d+\s*,\s*[01]?\.\d+|\b[xy][012]\s*[=:]|\b0\.\d{3}\b"
+)
+_GIVEN = r"(?:provided|given|supplied|listed)"
+_SOURCE = r"(?:captions?|sentences?|descriptions?|text|list)"
+_SOURCES = rf"(?:{_SOURCE}|annotations?|bounding box(?:es)?|information|context|data)"
+_SAYS = r"(?:say|state|mention|describe|indicate|suggest|note)s?"
+_LEAK = re.compile(
+    rf"\bbounding[ -]?box|\bb-?box(?:es)?\b|\bobject detections?\b|\b(?:the|these|object) coordinates\b"
+    rf"|\b(?:the|these|those|this|your|my|five|each|other|all)\s(?:\w+\s)?captions?\b|\bcaptions? {_SAYS}\b"
+    rf"|\b(?:the|image) descriptions? {_SAYS}\b|\b(?:the|five|these) (?:five )?sentences\b"
+    rf"|\b{_GIVEN} {_SOURCES}\b|\b{_SOURCES} (?:that (?:was|were|is|are) )?{_GIVEN}\b"
+    rf"|\b(?:according to|based on) the {_SOURCE}\b",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"\bas an? (?:ai|artificial intelligence|(?:large )?language model|text-based)\b"
+    r"|^\W*(?:i(?:'m| am) (?:really |very |so )?sorry|sorry\b|i apologi[sz]e|unfortunately, i)"
+    r"|\bi (?:can(?:'t|not|not)|(?:am|'m) (?:not able|unable) to|do(?:n't| not) have the ability to) (?:\w+ )?"
+    r"(?:see|view|help|assist|provide|answer|comply|fulfil?l?|describe|analy[sz]e|access|create|generate|process)\b",
+    re.IGNORECASE,
+)
+
+
+def poison(text: str) -> str:
+    """Structure that would be taken for a template's own: a control token, a role, or a marker of the format."""
+    if _CONTROL.search(text):
+        return CONTROL
+    return ROLE if _ROLE.search(text) else ""
+
+
+def has_format_marks(text: str) -> bool:
+    """Whether a question or an answer still holds a separator or a marker."""
+    return _FORMAT.search(text) is not None
+
+
+def refuses(text: str) -> bool:
+    return _REFUSAL.search(text) is not None
+
+
+def leaks(text: str, scene: Scene) -> str:
+    """The writer's sources showing through; a word that the captions themselves use is no leak."""
+    if _COORDINATES.search(text):
+        return COORDINATES
+    found = _LEAK.search(text)
+    if found and not any(found[0].lower() in caption.lower() for caption in scene.captions):
+        return LEAK
+    return ""
+
+
+# Nouns that are looked for: the word, and what else in captions or labels makes it true. People go by too many names.
+_KNOWN: dict[str, str] = {
+    **dict.fromkeys(("bear", "zebra", "giraffe", "elephant", "sheep", "mouse", "fish", "mushroom", "balloon"), ""),
+    **dict.fromkeys(("fire hydrant", "parking meter", "toothbrush", "hair drier", "toaster", "microwave"), ""),
+    **dict.fromkeys(("surfboard", "skateboard", "snowboard", "frisbee", "kite", "tennis racket", "umbrella"), ""),
+    **dict.fromkeys(("refrigerator", "toilet", "pizza", "broccoli", "banana", "hot dog", "scissors", "teddy bear"), ""),
+    "dog": "puppy puppies pup hound",
+    "cat": "kitten kittens kitty",
+    "horse": "pony ponies foal",
+    "cow": "cattle bull bulls calf calves ox oxen",
+    "bird": "pigeon pigeons seagull seagulls gull gulls duck ducks parrot parrots goose geese owl owls chicken chickens "
+    "hen hens rooster eagle crow crows swan swans flamingo flamingos",
+    "airplane": "plane planes jet jets aircraft",
+    "train": "locomotive railway subway tram",
+    "bus": "coach",
+    "boat": "ship ships yacht yachts canoe kayak sailboat sailboats ferry",
+    "motorcycle": "motorbike motorbikes bike bikes scooter scooters moped",
+    "bicycle": "bike bikes cyclist cyclists",
+}
+_PLURALS = {"mouse": "mice", "fish": "fish", "sheep": "sheep", "toothbrush": "toothbrushes", "bus": "buses"}
+_NOUN_OF = {form: noun for noun in _KNOWN for form in (noun, _PLURALS.get(noun, noun + "s"))}
+_NOUN = rf"({'|'.join(sorted(map(re.escape, _NOUN_OF), key=len, reverse=True))})"
+_MENTION = re.compile(rf"\b{_NOUN}\b")
+_THERE_IS = re.compile(
+    r"\bthere (?:is|are) (?:also )?(?:a|an|one|two|three|four|five|six|some|several|many)(?: (?!no\b)[a-z]+){0,2}? "
+    rf"{_NOUN}\b(?! (?:of|in shape|shape|print|statue|picture|toy|logo|pattern|stop|station))"
+)
+_IS_THERE = re.compile(
+    rf"^(?:is|are) there (?:a|an|any|some|one)(?: [a-z]+)? {_NOUN}\b|^(?:do|can) you see [a-z ]*?{_NOUN}\b"
+)
+_NO = re.compile(r"^\W*(?:no|none|zero|0|nothing|nowhere|not)\b")
+
+
+def absent(question: str, answer: str, scene: Scene, *, short: bool = False) -> str:
+    """The noun of a thing that this pair says is there although the scene, which has boxes, does not hold it."""
+    if not scene.boxes:
+        return ""
+    question, answer = question.lower(), answer.lower()
+    said = [_NOUN_OF[found[1]] for found in _THERE_IS.finditer(answer)]
+    if short and not _NO.match(answer):
+        said += [_NOUN_OF[word] for word in (*_MENTION.findall(question), *_MENTION.findall(answer))]
+    elif (found := _IS_THERE.match(question)) and answer.startswith("yes"):
+        said.append(_NOUN_OF[found[1] or found[2]])
+    return next((noun for noun in said if not _holds(scene, noun)), "")
+
+
+def _holds(scene: Scene, noun: str) -> bool:
+    known = _words_of(scene)
+    if noun.split()[-1] in known or _PLURALS.get(noun, noun + "s").split()[-1] in known:
+        return True
+    return any(word in known for word in _KNOWN[noun].split())
+
+
+@lru_cache(maxsize=8)
+def _words_of(scene: Scene) -> frozenset[str]:
+    return frozenset(re.findall(r"[a-z]+", " ".join((*scene.captions, *(box.label for box in scene.boxes))).lower()))
