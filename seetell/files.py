@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, BinaryIO, Self, cast
 
 MANIFEST = "manifest.json"
 ROWS_PER_SYNC = 64
@@ -23,13 +24,14 @@ class DamagedFile(ValueError):
     """A file does not hold what it should; the message names it and says what is wrong."""
 
 
-def write_atomic(path: str | Path, data: bytes | str) -> None:
-    """Writes the whole file or leaves what was there before."""
+@contextmanager
+def writing(path: str | Path) -> Generator[BinaryIO]:
+    """A file to write piece by piece, which takes its place whole at the end of the block or not at all."""
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
-            file.write(data.encode("utf-8") if isinstance(data, str) else data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -38,7 +40,14 @@ def write_atomic(path: str | Path, data: bytes | str) -> None:
     _sync(path.parent)
 
 
+def write_atomic(path: str | Path, data: bytes | str) -> None:
+    """Writes the whole file or leaves what was there before."""
+    with writing(path) as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
 def read_json(path: str | Path) -> Any:
+    """Whatever the file says; one that is not JSON is a DamagedFile."""
     try:
         return json.loads(Path(path).read_bytes())
     except ValueError as error:
@@ -55,9 +64,19 @@ def as_list(value: Any) -> list[Any] | None:
     return cast("list[Any]", value) if isinstance(value, list) else None
 
 
+def json_text(value: object, indent: int | None = None) -> str:
+    """JSON, readable in every script; escaped only where the text holds half a surrogate pair, which no encoding can."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=indent, allow_nan=False)
+    return text
+
+
 def write_json(path: str | Path, value: object) -> None:
     """Indented, in the order given; a number that is not finite is a ValueError, for JSON has no word for it."""
-    write_atomic(path, _json(value, indent=2))
+    write_atomic(path, json_text(value, indent=2) + "\n")
 
 
 class JsonlWriter:
@@ -70,7 +89,7 @@ class JsonlWriter:
         self._waiting = 0
 
     def write(self, row: Mapping[str, object]) -> None:
-        self._file.write(_json(row).encode("utf-8"))
+        self._file.write((json_text(row) + "\n").encode("utf-8"))
         self._waiting += 1
         if self._waiting >= ROWS_PER_SYNC:
             self.flush()
@@ -182,16 +201,6 @@ def _mend_last_line(path: Path) -> None:
         elif last:
             file.seek(0, os.SEEK_END)
             file.write(b"\n")
-
-
-def _json(value: object, indent: int | None = None) -> str:
-    """Readable in every script; escaped only where the text holds half a surrogate pair, which no encoding can."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        text = json.dumps(value, indent=indent, allow_nan=False)
-    return text + "\n"
 
 
 def _sync(path: Path) -> None:
