@@ -65,7 +65,7 @@ def as_list(value: Any) -> list[Any] | None:
 
 
 def json_text(value: object, indent: int | None = None) -> str:
-    """JSON, readable in every script; escaped only where the text holds half a surrogate pair, which no encoding can."""
+    """JSON, readable in every script; escaped only where it holds half a surrogate pair, which has no encoding."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     try:
         text.encode("utf-8")

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from seetell.console import BadInput, UsageError
-from seetell.files import DamagedFile, as_list, as_object, read_jsonl, write_atomic
+from seetell.files import DamagedFile, as_list, as_object, json_text, read_jsonl, write_atomic, writing
 from seetell.sources.pictures import suffix_of
 from seetell.types import Conversation, Image, Rejected, Role, Scene, Turn
 
@@ -47,33 +46,17 @@ def read_conversations(
 
 
 def write_conversations(path: str | Path, conversations: Iterable[Conversation], images_dir: str | Path = "") -> None:
-    """Writes LLaVA's JSON list, with one row in memory at a time.
+    """Writes LLaVA's JSON list, a row a line and one row in memory at a time.
 
-    Pictures under `images_dir` are named from there, others by their whole path. A picture that has no file yet is
+    Pictures under `images_dir` are named from there, others by their whole path; one that has no file yet is
     written into `images_dir`.
     """
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            sign = b"[\n"
-            for conversation in conversations:
-                file.write(sign + json_line(conversation_row(conversation, images_dir)))
-                sign = b",\n"
-            file.write(b"\n]\n" if sign == b",\n" else b"[]\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def json_line(row: Mapping[str, object]) -> bytes:
-    """One row without a newline, readable in every script; escaped only where half a surrogate pair forbids it."""
-    try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError:
-        return json.dumps(row, allow_nan=False).encode()
+    with writing(path) as file:
+        file.write(b"[")
+        for number, conversation in enumerate(conversations):
+            row = json_text(conversation_row(conversation, images_dir))
+            file.write(f"{',' if number else ''}\n{row}".encode())
+        file.write(b"\n]\n")
 
 
 def captions_as_pairs(scenes: Iterable[Scene], seed: int = 0) -> Iterator[Conversation]:
