@@ -57,4 +57,4 @@ def slots(side_px: int, patch_px: int, keep_cls: bool = False) -> int:
 
 
 # name -> depth of the stack
-CONNECTORS: dict[str, int] = {"linear": 1, "mlp2": 2, "mlp3": 3, "mlp4": 4}
+CONNECTORS: dict[str, int] = {"linear": 1} | {f"mlp{depth}": depth for depth in range(2, 9)}

@@ -54,7 +54,7 @@ def load_parts(
     tower = load_vision(vision, dtype)
     decoder = load_language(language, dtype)
     grow_vocabulary(decoder, vocabulary)
-    mean, std = processor_constants(_folder_of(vision, "preprocessor_config.json"))
+    mean, std = processor_constants(folder_of(vision))
     joint = build_connector(connector, _width(tower), _width(decoder), seed).to(dtype)
     vlm = VLM(
         tower,
@@ -69,8 +69,8 @@ def load_parts(
     return vlm.to(device).eval()
 
 
-def load_vision(name: str | Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The vision tower of a CLIP or SigLIP model, or a folder of the tower alone, or another family's vision model."""
+def load_vision(name: str | Path, dtype: torch.dtype | str) -> PreTrainedModel:
+    """The tower of a CLIP or SigLIP model or a folder of the tower alone, or another family's; "auto": as stored."""
     with _reading("vision tower", name):
         kind = AutoConfig.from_pretrained(name).model_type
         families: dict[str, Any] = {"clip": CLIPVisionModel, "siglip": SiglipVisionModel}
@@ -80,8 +80,8 @@ def load_vision(name: str | Path, dtype: torch.dtype) -> PreTrainedModel:
     return tower
 
 
-def load_language(name: str | Path, dtype: torch.dtype) -> PreTrainedModel:
-    """A decoder with its head."""
+def load_language(name: str | Path, dtype: torch.dtype | str) -> PreTrainedModel:
+    """A decoder with its head; "auto": as stored."""
     with _reading("language model", name):
         family: Any = AutoModelForCausalLM
         decoder, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True)
@@ -139,11 +139,9 @@ def _check_report(report: dict[str, Any], what: str, name: str | Path) -> None:
             raise BadInput(f"The {what} {name} has {kind}: {', '.join(found[:6])}; fetch it again.")
 
 
-def _folder_of(name: str | Path, file: str) -> Path:
-    """Where a model's file lies on this machine."""
+def folder_of(name: str | Path) -> Path:
+    """Where a model's image processor lies on this machine."""
     if Path(name).is_dir():
         return Path(name)
-    try:
-        return Path(cached_file(str(name), file) or file).parent
-    except OSError as error:
-        raise BadInput(f"{file} of {name} cannot be read: {_first_sentence(error)}") from None
+    with _reading("image processor of", name):
+        return Path(str(cached_file(str(name), "preprocessor_config.json"))).parent

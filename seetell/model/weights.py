@@ -229,10 +229,10 @@ def pixel_constants(config: Mapping[str, Any], where: Path) -> tuple[list[float]
 
 
 def processor_constants(folder: Path) -> tuple[list[float], list[float]]:
-    """The same from a folder's preprocessor_config.json."""
+    """The same from a folder's preprocessor_config.json, or from where transformers 5 keeps it."""
     path = folder / "preprocessor_config.json"
     try:
-        held = read_json(path)
+        held = read_json(path) if path.exists() else read_json(folder / "processor_config.json")["image_processor"]
         return list(held["image_mean"]), list(held["image_std"])
     except (OSError, ValueError, KeyError, TypeError):
         raise BadInput(f"{path} does not say image_mean and image_std: copy it from the tower's own model.") from None
