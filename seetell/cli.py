@@ -163,6 +163,22 @@ def chat(
     )
 
 
+@app.command()
+def score(
+    task: Annotated[str, typer.Argument(help="scienceqa, pope, mme, textvqa, llava_bench, mmvet or caption.")],
+    answers: Annotated[list[Path], typer.Option(help="The answers, or the judge's verdicts. Repeatable for llava_bench.")],
+    truth: Annotated[Path | None, typer.Option(help="What is right: a file or folder of the task's own layout.")] = None,
+    questions: Annotated[Path | None, typer.Option(help="What was asked, where the answers only number it.")] = None,
+    splits: Annotated[Path | None, typer.Option(help="ScienceQA's pid_splits.json.")] = None,
+    stored: Annotated[bool, typer.Option(help="ScienceQA: scores the choices that the file stored.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Scores answers that someone already has, by the official rule."""
+    from seetell.verbs.score import score
+
+    score(task, answers, truth=truth, questions=questions, splits=splits, stored=stored, as_json=json)
+
+
 @app.command("import")
 def import_model(
     source: Annotated[str, typer.Argument(help="A folder or hub name: a LLaVA model, or a stage-1 projector.")],
@@ -200,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     flags = [flag for flag in GLOBAL_FLAGS if flag in words]
     words = flags + [word for word in words if word not in GLOBAL_FLAGS]
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     signal.signal(signal.SIGTERM, _end_on_signal)
     try:

@@ -34,22 +34,28 @@ DATA_ENDINGS = (".json", ".jsonl")
 def show(source: str, *, id: str = "", template: str = "", model: str = "") -> None:
     """Prints one sample of a conversation file, or of each stage of a recipe: the one of that id, or the first."""
     results = Console(highlight=False)
-    for name, data, stage, parts in _stages(source, template, model):
-        processor = _processor(parts, stage, bool(template))
-        conversation = _find(data, id)
-        sample = processor.encode(conversation, max_tokens=stage.max_tokens)
-        if isinstance(sample, Rejected):
-            raise BadInput(f"{conversation.id} of {name} would be left out: {sample.reason}. {sample.detail}".rstrip())
-        results.print(Text(f"{name} · {_facts(sample, processor)}", style="bold"), soft_wrap=True)
-        for image in sample.images:
-            opened = processor.image_processor.open(image)
-            state = f"refused: {opened.reason}" if isinstance(opened, Rejected) else f"{opened.width} × {opened.height}"
-            results.print(Text(f"picture {image.path} · {state}"), soft_wrap=True)
-        pieces = list(sample_pieces(sample, processor))
-        if results.is_terminal:
-            results.print(marked(pieces), soft_wrap=True)
-        else:
-            results.print(Text("".join(f"⟦{text}⟧" if learnt else text for text, learnt in pieces)), soft_wrap=True)
+    found = False
+    for name, stage, parts in _stages(source, template, model):
+        conversation = _find(stage.data, id)
+        if conversation is not None:
+            found = True
+            _print(results, name, conversation, stage, _processor(parts, stage, bool(template)))
+    if not found:
+        raise UsageError(f"There is no {id!r} in {source}.")
+
+
+def _print(results: Console, name: str, conversation: Conversation, stage: Stage, processor: Processor) -> None:
+    sample = processor.encode(conversation, max_tokens=stage.max_tokens)
+    if isinstance(sample, Rejected):
+        raise BadInput(f"{conversation.id} of {name} would be left out: {sample.reason}. {sample.detail}".rstrip())
+    results.print(Text(f"{name} · {_facts(sample, processor)}", style="bold"), soft_wrap=True)
+    for image in sample.images:
+        opened = processor.image_processor.open(image)
+        state = f"refused: {opened.reason}" if isinstance(opened, Rejected) else f"{opened.width} × {opened.height}"
+        results.print(Text(f"picture {image.path} · {state}"), soft_wrap=True)
+    pieces = list(sample_pieces(sample, processor))
+    plain = Text("".join(f"⟦{text}⟧" if learnt else text for text, learnt in pieces))
+    results.print(marked(pieces) if results.is_terminal else plain, soft_wrap=True)
 
 
 def sample_pieces(sample: Sample, processor: Processor) -> Iterator[tuple[str, bool]]:
@@ -71,18 +77,16 @@ def sample_pieces(sample: Sample, processor: Processor) -> Iterator[tuple[str, b
         before = text
 
 
-def _stages(source: str, template: str, model: str) -> Iterator[tuple[str, tuple[Data, ...], Stage, Model]]:
-    """What to show: its name, its data, and the stage and the model that read it."""
+def _stages(source: str, template: str, model: str) -> Iterator[tuple[str, Stage, Model]]:
+    """What to show: its name, the stage that reads it, and the model's parts."""
     is_data = source.endswith(DATA_ENDINGS)
     recipe: Recipe = load_recipe("drawn" if is_data else source)
     parts = Model(start=model) if model else recipe.model
+    stages = recipe.stages
     if is_data:
-        assert recipe.tune is not None
-        stages = {source: replace(recipe.tune, data=(Data(source, images=str(Path(source).parent)),))}
-    else:
-        stages = recipe.stages
+        stages = {source: replace(stages["tune"], data=(Data(source, images=str(Path(source).parent)),))}
     for name, stage in stages.items():
-        yield name, stage.data, replace(stage, template=template) if template else stage, parts
+        yield name, replace(stage, template=template) if template else stage, parts
 
 
 def _processor(model: Model, stage: Stage, template_asked: bool) -> Processor:
@@ -110,22 +114,21 @@ def _vision_shape(name: str) -> tuple[int, int]:
     return config.image_size, config.patch_size
 
 
-def _find(data: tuple[Data, ...], id: str) -> Conversation:
-    """The conversation of that id, or the first that is whole."""
+def _find(data: tuple[Data, ...], id: str) -> Conversation | None:
+    """The conversation of that id, if there is one; without an id, the first that is whole."""
     left_out = 0
     for part in data:
         for row in read_conversations(part.path, part.images, part.format):
-            if id and row.id != id:
-                continue
-            if isinstance(row, Conversation):
+            if isinstance(row, Conversation) and (not id or row.id == id):
                 return row
-            if id:
-                raise BadInput(f"{id} of {part.path} would be left out: {row.reason}: {row.detail}.")
-            left_out += 1
-    paths = ", ".join(part.path for part in data)
-    if id:
-        raise UsageError(f"There is no {id!r} in {paths}.")
-    raise BadInput(f"There is no whole conversation in {paths}; {left_out} rows would be left out.")
+            if isinstance(row, Rejected):
+                left_out += 1
+                if row.id == id:
+                    raise BadInput(f"{id} of {part.path} would be left out: {row.reason}: {row.detail}.")
+    if not id:
+        paths = ", ".join(part.path for part in data)
+        raise BadInput(f"There is no whole conversation in {paths}; {left_out} rows would be left out.")
+    return None
 
 
 def _facts(sample: Sample, processor: Processor) -> str:
