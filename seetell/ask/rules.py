@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from itertools import islice
 
 from seetell.ask.chat import Completion, Message
 from seetell.ask.rules_read import Facts, read_facts, read_kind
+from seetell.ask.rules_reason import reasons
 from seetell.ask.rules_short import Pair, Writer, short_pairs
+from seetell.ask.rules_talk import conversation, counts_of
+from seetell.ask.rules_tell import description
+from seetell.ask.rules_words import sentence
+
+VIEWS = ("the picture shows", "here we see", "one sees")
 
 
 class RulesTeacher:
@@ -41,16 +48,24 @@ class RulesTeacher:
 
 
 def _reply(kind: str, facts: Facts, writer: Writer) -> str:
-    return WRITERS.get(kind, WRITERS["short"])(facts, writer)
+    """Empty where the prompt says too little for this kind."""
+    if kind == "detail":
+        return description(facts, writer)
+    if kind == "complex":
+        pairs = [_with_view(pair, facts, writer) for pair in islice(reasons(facts, writer), 1)]
+    else:
+        pairs = conversation(facts, writer) if kind == "conversation" else short_pairs(facts, writer)
+    return written(pairs)
+
+
+def _with_view(pair: Pair, facts: Facts, writer: Writer) -> Pair:
+    """The answer with a word before it on what there is to see, as one says what one's reasons rest on."""
+    if not facts.things:
+        return pair
+    question, answer = pair
+    return question, f"{sentence(f'{writer.rng.choice(VIEWS)} {counts_of(facts.things)}')} {answer}"
 
 
 def written(pairs: Sequence[Pair]) -> str:
     """Questions and answers in the format that prompts ask for."""
     return "".join(f"Question:\n{question}\n===\nAnswer:\n{answer}\n===\n" for question, answer in pairs).rstrip("\n")
-
-
-def _short(facts: Facts, writer: Writer) -> str:
-    return written(short_pairs(facts, writer))
-
-
-WRITERS: dict[str, Callable[[Facts, Writer], str]] = {"short": _short}

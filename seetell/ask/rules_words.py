@@ -76,6 +76,12 @@ def counted(noun: str, count: int) -> str:
     return with_article(noun) if count == 1 else f"{number(count)} {plural(noun)}"
 
 
+def are(counts: Sequence[str]) -> str:
+    """The verb before `a cat` or `two cats and a dog`."""
+    first = counts[0].split()[0]
+    return "is" if len(counts) == 1 and (first in ("a", "an") or first == "broccoli") else "are"
+
+
 def join(parts: Sequence[str]) -> str:
     """`a, b and c`."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -89,8 +89,8 @@ _KNOWN: dict[str, str] = {
     "cat": "kitten kittens kitty",
     "horse": "pony ponies foal",
     "cow": "cattle bull bulls calf calves ox oxen",
-    "bird": "pigeon pigeons seagull seagulls gull gulls duck ducks parrot parrots goose geese owl owls chicken chickens "
-    "hen hens rooster eagle crow crows swan swans flamingo flamingos",
+    "bird": "pigeon pigeons seagull seagulls gull gulls duck ducks parrot parrots goose geese owl chicken chickens "
+    "hen hens rooster eagle crow swan swans flamingo",
     "airplane": "plane planes jet jets aircraft",
     "train": "locomotive railway subway tram",
     "bus": "coach",
