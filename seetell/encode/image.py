@@ -11,7 +11,6 @@ Shapes: N pictures, 3 channels, H = W = side_px.
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from PIL import ImageOps
 from torch import Tensor
 
 from seetell.console import BadInput, UsageError
-from seetell.files import read_json, write_json
+from seetell.files import DamagedFile, read_json, write_json
 from seetell.types import Image, Rejected
 
 CONFIG_FILE = "preprocessor_config.json"
@@ -61,15 +60,15 @@ class ImageProcessor:
             picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
         except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
             return Rejected(name, "picture too large", str(error))
-        except Exception as error:  # decoders raise whatever they like at spoiled headers
+        except Exception as error:  # decoders raise whatever they like at damaged headers
             return Rejected(name, "not a picture", str(error))
         width, height = picture.size
         if width * height > MOST_PIXELS:
             return Rejected(name, "picture too large", f"{width} x {height} pixels")
         try:
             return _rgb(ImageOps.exif_transpose(picture))
-        except Exception as error:  # the same at spoiled bodies
-            return Rejected(name, "spoiled picture", str(error))
+        except Exception as error:  # the same at damaged bodies
+            return Rejected(name, "damaged picture", str(error))
 
     def pixels(self, image: Image) -> Tensor | Rejected:
         """uint8 [3, H, W]."""
@@ -131,8 +130,8 @@ class ImageProcessor:
             settings = read_json(path)
         except FileNotFoundError as error:
             raise BadInput(f"{folder} has no {CONFIG_FILE}, so nobody knows how its pictures are made ready") from error
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{path} is not JSON: {error}") from error
+        except DamagedFile as error:
+            raise BadInput(str(error)) from error
         return cls.from_settings(settings, str(path))
 
     @classmethod

@@ -73,8 +73,6 @@ class Processor:
                 sample = self._sample(conversation, render(first_rounds(conversation, kept), self.template))
         except BadTurns as error:
             return Rejected(conversation.id, str(error))
-        except UnicodeEncodeError as error:
-            return Rejected(conversation.id, "text is not Unicode", str(error))
         if len(sample) > max_tokens:
             detail = f"the first answer ends after {len(sample)} tokens, {max_tokens} are allowed"
             return Rejected(conversation.id, "too long", detail)

@@ -25,7 +25,7 @@ from transformers.utils.hub import cached_file
 
 from seetell.console import BadInput, UsageError
 from seetell.encode.sentencepiece_model import convert_sentencepiece, spaces_normalizer
-from seetell.encode.templates import BOS, EOS, IMAGE_TOKEN
+from seetell.encode.templates import BOS, EOS, IMAGE_TOKEN, BadTurns
 from seetell.files import read_json, write_json
 
 __all__ = ["Tokenizer", "convert_sentencepiece", "load_tokenizer"]
@@ -73,7 +73,10 @@ class Tokenizer:
 
     def pieces(self, text: str) -> Encoding:
         """Plain text with the characters behind each id (`offsets`); never holds a control token."""
-        encoding = self._plain.encode(text, add_special_tokens=False)
+        try:
+            encoding = self._plain.encode(text, add_special_tokens=False)
+        except TypeError as error:  # half of a surrogate pair, as broken JSON escapes leave it
+            raise BadTurns("text is not Unicode") from error
         if not self._forbidden.isdisjoint(encoding.ids):
             raise BadInput(f"this tokenizer makes a control token out of plain text: {text!r}")
         return encoding

@@ -1,0 +1,113 @@
+"""What is accepted as a picture, and what is refused with which reason."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from seetell.console import BadInput, UsageError
+from seetell.encode.image import ImageProcessor
+from seetell.types import Image, Rejected
+
+
+def _data(picture: PIL.Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _photo() -> PIL.Image.Image:
+    rows = np.linspace(0, 255, 40, dtype=np.uint8)[:, None].repeat(60, 1)
+    return PIL.Image.fromarray(np.stack([rows, 255 - rows, rows // 2], -1))
+
+
+def _bomb() -> bytes:
+    """The header of a 20,000 x 20,000 PNG, and next to nothing behind it."""
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 999)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty picture"),
+        (b"<!DOCTYPE html><html><body>404 Not Found</body></html>", "not a picture"),
+        (_data(_photo(), "JPEG")[:-100], "damaged picture"),
+        (_data(_photo())[:-60], "damaged picture"),
+        (_data(_photo())[:20], "not a picture"),
+        (_bomb(), "picture too large"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+    ],
+    ids=["empty", "html", "cut jpeg", "cut png", "header only", "bomb", "postscript"],
+)
+def test_spoiled_files_are_refused(tmp_path: Path, data: bytes, reason: str) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    refused = ImageProcessor(32).pixels(Image(path=str(path)))
+    assert isinstance(refused, Rejected)
+    assert (refused.id, refused.reason) == (str(path), reason)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    refused = ImageProcessor(32).open(Image(path=str(tmp_path / "none.png")))
+    assert isinstance(refused, Rejected)
+    assert refused.reason == "missing picture"
+
+
+def test_exif_turns_the_picture() -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    opened = ImageProcessor(32).open(Image(data=_data(_photo(), "JPEG", exif=exif, quality=100)))
+    assert isinstance(opened, PIL.Image.Image)
+    assert opened.size == (40, 60)
+    assert opened.getpixel((39, 30))[0] < 30 < 220 < opened.getpixel((0, 30))[0]
+
+
+def test_sixteen_bits_keep_their_brightness() -> None:
+    deep = PIL.Image.fromarray((np.arange(256, dtype=np.uint16) * 257).reshape(16, 16))
+    for kind in ("PNG", "TIFF"):
+        opened = ImageProcessor(16).open(Image(data=_data(deep, kind)))
+        assert np.asarray(opened)[..., 0].ravel().tolist() == list(range(256))
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("CMYK", "JPEG"), ("L", "JPEG"), ("P", "GIF"), ("LA", "PNG"), ("RGB", "WEBP")]
+)
+def test_other_kinds_are_accepted(mode: str, kind: str) -> None:
+    pixels = ImageProcessor(16, mode="pad").pixels(Image(data=_data(_photo().convert(mode), kind)))
+    assert isinstance(pixels, torch.Tensor)
+    assert pixels.shape == (3, 16, 16)
+    assert pixels[:, 0, 0].tolist() == [122, 116, 104]  # the mean colour above a wide picture
+
+
+def test_transparent_parts_lie_on_white() -> None:
+    clear = PIL.Image.new("RGBA", (8, 8), (200, 0, 0, 0))
+    assert ImageProcessor(8).open(Image(data=_data(clear))).getpixel((3, 3)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("mode", ["square", "pad", "stretch"])
+def test_settings_come_back(tmp_path: Path, mode: str) -> None:
+    processor = ImageProcessor(48, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), mode)
+    processor.save(tmp_path)
+    assert ImageProcessor.load(tmp_path) == processor
+
+
+def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="anyres"):
+        ImageProcessor(32, mode="anyres")
+    with pytest.raises(BadInput, match="has no preprocessor_config"):
+        ImageProcessor.load(tmp_path)
+    with pytest.raises(BadInput, match="not done here"):
+        ImageProcessor.from_settings({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}})
+    assert ImageProcessor.from_settings({"size": 224, "crop_size": 224}).side_px == 224

@@ -1,0 +1,133 @@
+"""A language model's own chat template: learnt from where that is sound, refused by name where it is not."""
+
+import pytest
+
+from seetell.console import UsageError
+from seetell.encode.image import ImageProcessor
+from seetell.encode.jinja import JinjaTemplate, own_template
+from seetell.encode.processor import Processor
+from seetell.encode.sample import Sample
+from seetell.encode.templates import TEMPLATES
+from seetell.encode.tokenizer import Tokenizer
+from seetell.types import Conversation, Image, Rejected, Turn
+from tests import tiny_tokenizers
+
+CHATML = """\
+{%- if messages[0].role == 'system' -%}
+  {{- '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}
+{%- else -%}
+  {{- '<|im_start|>system\nYou see.<|im_end|>\n' }}
+{%- endif -%}
+{%- for message in messages if message.role != 'system' -%}
+  {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\n' }}{%- endif -%}
+"""
+INST = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}"
+    "{% elif m.role == 'assistant' %}{{ ' ' + m.content + eos_token }}"
+    "{% else %}{{ raise_exception('no system turn') }}{% endif %}{% endfor %}"
+)
+TALK = (
+    Turn("user", (Image(path="a.png"), "What is this?")),
+    Turn("assistant", ("\n A cat, </s> I'd say.",)),
+    Turn("user", ("Really?",)),
+    Turn("assistant", ("",)),
+)
+
+
+def _learnt(source: str, turns: tuple[Turn, ...] = TALK) -> str:
+    tokenizer = tiny_tokenizers.byte_level()
+    processor = Processor(tokenizer, JinjaTemplate(source, tokenizer), ImageProcessor(32), 1)
+    sample = processor.encode(Conversation("c", turns))
+    assert isinstance(sample, Sample), sample
+    return "|".join(
+        tokenizer.decode([token], skip_special_tokens=False)
+        for token, learnt in zip(sample.ids.tolist(), sample.supervised.tolist(), strict=True)
+        if learnt
+    )
+
+
+def test_the_answer_and_its_stop_are_learnt() -> None:
+    assert _learnt(CHATML).replace("|", "") == "A cat, </s> I'd say.<im_end><im_end>".replace(
+        "<im_end>", "<|im_end|>".replace("|", "")
+    )
+    assert _learnt(INST).replace("|", "") == " A cat, </s> I'd say.<end_of_text> <end_of_text>"
+
+
+def test_chatml_in_jinja_is_our_chatml() -> None:
+    tokenizer = tiny_tokenizers.byte_level()
+    system = Turn("system", ("You look.",))
+    both = [
+        Processor(tokenizer, template, ImageProcessor(32), 1).encode(Conversation("c", (system, *TALK)))
+        for template in (JinjaTemplate(CHATML, tokenizer), TEMPLATES["chatml"])
+    ]
+    assert all(isinstance(sample, Sample) for sample in both)
+    assert both[0].ids.tolist() == both[1].ids.tolist()
+    assert both[0].supervised.tolist() == both[1].supervised.tolist()
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        (CHATML.replace("for message in messages", "for message in messages[2:]"), "drops what the user says"),
+        (CHATML.replace("'<|im_end|>' + '\n'", "'<|im_end|>' + message.content"), "repeats what the user says"),
+        (CHATML.replace("in messages if", "in messages | reverse if"), "reorders the turns"),
+        (CHATML.replace("message.content +", "message.content.split('</think>')[-1] +"), "branches on the contents"),
+        (
+            CHATML.replace(
+                "message.content +", "('long: ' if message.content | length > 99 else '') + message.content +"
+            ),
+            "branches",
+        ),
+        (CHATML.replace("message.content +", "message.content | upper +"), "drops what the user says"),
+        (
+            INST.replace("m.content + eos_token", "(m.content + eos_token if m.content else '')"),
+            "treats an empty one apart",
+        ),
+        (INST.replace(" + eos_token", ""), "ends no answer"),
+        (INST.replace("bos_token", "'<|begin_of_text|>'"), "writes out '<|begin_of_text|>'"),
+        ("{{ raise_exception('never') }}", "takes no such turns"),
+        ("{% for %}", "takes no such turns"),
+    ],
+)
+def test_unsound_templates_are_refused_by_name(source: str, why: str) -> None:
+    with pytest.raises(UsageError, match="the chat template 'own' cannot be learnt from") as refused:
+        JinjaTemplate(source, tiny_tokenizers.byte_level())
+    assert why in str(refused.value)
+
+
+def test_an_opening_that_is_no_beginning_of_an_answer_is_refused() -> None:
+    tokenizer = tiny_tokenizers.byte_level()
+    template = JinjaTemplate(
+        CHATML.replace("<|im_start|>assistant\n' }}{%- endif", "<|im_start|>bot\n' }}{%- endif"), tokenizer
+    )
+    with pytest.raises(UsageError, match="asks for an answer with"):
+        Processor(tokenizer, template, ImageProcessor(32), 1)
+
+
+def test_words_that_no_probe_foresaw_reject_their_conversation() -> None:
+    tokenizer = tiny_tokenizers.byte_level()
+    secret = CHATML.replace("message.content +", "message.content | replace('abracadabra', '') +")
+    processor = Processor(tokenizer, JinjaTemplate(secret, tokenizer), ImageProcessor(32), 1)
+    refused = processor.encode(Conversation("c", (Turn("user", ("abracadabra!",)), TALK[1])))
+    assert isinstance(refused, Rejected)
+    assert "these words" in refused.reason
+    assert isinstance(processor.encode(Conversation("c", TALK)), Sample)
+
+
+def test_turns_that_a_template_has_no_place_for_reject_their_conversation() -> None:
+    tokenizer = tiny_tokenizers.byte_level()
+    processor = Processor(tokenizer, JinjaTemplate(INST, tokenizer), ImageProcessor(32), 1)
+    refused = processor.encode(Conversation("c", (Turn("system", ("Be brief.",)), *TALK)))
+    assert isinstance(refused, Rejected)
+    assert "no system turn" in refused.reason
+
+
+def test_the_own_template_comes_with_the_tokenizer() -> None:
+    with pytest.raises(UsageError, match="no chat template"):
+        own_template(tiny_tokenizers.llama())
+    hf = tiny_tokenizers.byte_level_hf()
+    tokenizer = Tokenizer(hf)
+    tokenizer.hf.chat_template = CHATML
+    assert own_template(tokenizer).source == CHATML
