@@ -113,10 +113,11 @@ def show(
 def plan(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a Python file.")], sets: SetOption = None
 ) -> None:
-    """What a recipe would do: steps, tokens, memory, without doing it."""
+    """What a recipe would do, in samples, tokens and steps, without doing it."""
     from seetell.verbs.plan import plan
 
-    plan(recipe, sets=sets or ())
+    for stage in plan(recipe, sets or ()):
+        typer.echo(stage.sentence)
 
 
 @app.command()
@@ -166,8 +167,12 @@ def chat(
 @app.command()
 def score(
     task: Annotated[str, typer.Argument(help="scienceqa, pope, mme, textvqa, llava_bench, mmvet or caption.")],
-    answers: Annotated[list[Path], typer.Option(help="The answers, or the judge's verdicts. Repeatable for llava_bench.")],
-    truth: Annotated[Path | None, typer.Option(help="What is right: a file or folder of the task's own layout.")] = None,
+    answers: Annotated[
+        list[Path], typer.Option(help="The answers, or the judge's verdicts. Repeatable for llava_bench.")
+    ],
+    truth: Annotated[
+        Path | None, typer.Option(help="What is right: a file or folder of the task's own layout.")
+    ] = None,
     questions: Annotated[Path | None, typer.Option(help="What was asked, where the answers only number it.")] = None,
     splits: Annotated[Path | None, typer.Option(help="ScienceQA's pid_splits.json.")] = None,
     stored: Annotated[bool, typer.Option(help="ScienceQA: scores the choices that the file stored.")] = False,
@@ -183,11 +188,14 @@ def score(
 def import_model(
     source: Annotated[str, typer.Argument(help="A folder or hub name: a LLaVA model, or a stage-1 projector.")],
     out: OutOption,
+    vision: Annotated[str | None, typer.Option(help="The tower that a projector joins.")] = None,
+    language: Annotated[str | None, typer.Option(help="The language model that a projector joins.")] = None,
+    template: Annotated[str | None, typer.Option(help="The chat template, where the source does not say.")] = None,
 ) -> None:
     """Brings in a LLaVA model of any layout, exactly."""
     from seetell.verbs.importing import import_model
 
-    import_model(source, out)
+    import_model(source, out, vision=vision, language=language, template=template)
 
 
 @app.command("export")

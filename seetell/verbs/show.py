@@ -11,21 +11,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
-from transformers import AutoConfig
 
 from seetell.config import load_recipe
 from seetell.console import BadInput, UsageError, marked
-from seetell.encode.image import ImageProcessor
-from seetell.encode.processor import Processor, template_named
+from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
-from seetell.encode.tokenizer import load_tokenizer
-from seetell.model.connector import slots
 from seetell.sources.conversations import read_conversations
 from seetell.train.recipe import Data, Model, Recipe, Stage
+from seetell.train.start import planning_processor
 from seetell.types import Conversation, Rejected
 
 DATA_ENDINGS = (".json", ".jsonl")
@@ -39,7 +35,10 @@ def show(source: str, *, id: str = "", template: str = "", model: str = "") -> N
         conversation = _find(stage.data, id)
         if conversation is not None:
             found = True
-            _print(results, name, conversation, stage, _processor(parts, stage, bool(template)))
+            own = model and not template and name == source  # a finished model reads data in its own template
+            _print(
+                results, name, conversation, stage, Processor.load(model) if own else planning_processor(parts, stage)
+            )
     if not found:
         raise UsageError(f"There is no {id!r} in {source}.")
 
@@ -87,31 +86,6 @@ def _stages(source: str, template: str, model: str) -> Iterator[tuple[str, Stage
         stages = {source: replace(stages["tune"], data=(Data(source, images=str(Path(source).parent)),))}
     for name, stage in stages.items():
         yield name, replace(stage, template=template) if template else stage, parts
-
-
-def _processor(model: Model, stage: Stage, template_asked: bool) -> Processor:
-    """What training would encode with; a finished model's own processor, its template too unless another is asked."""
-    if model.start:
-        own = Processor.load(model.start)
-        return replace(own, template=template_named(stage.template, own.tokenizer)) if template_asked else own
-    tokenizer = load_tokenizer(model.language)
-    side_px, patch_px = _vision_shape(model.vision)
-    return Processor(
-        tokenizer,
-        template_named(stage.template, tokenizer),
-        ImageProcessor(side_px, mode=stage.image),
-        slots_per_image=slots(side_px, patch_px, model.keep_cls),
-    )
-
-
-def _vision_shape(name: str) -> tuple[int, int]:
-    """The picture's and the patches' side, from the tower's config: no weights are read."""
-    try:
-        config: Any = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"The vision tower {name} cannot be read: {str(error).splitlines()[0]}") from None
-    config = getattr(config, "vision_config", config)
-    return config.image_size, config.patch_size
 
 
 def _find(data: tuple[Data, ...], id: str) -> Conversation | None:
