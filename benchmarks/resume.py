@@ -14,16 +14,18 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stderr
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from seetell.config import freeze, thaw
+from seetell.console import console
 from seetell.train.recipe import Data, Model, Recipe, Stage
 
 
@@ -56,25 +58,24 @@ def make_recipe(root: Path, samples: int) -> Recipe:
     return Recipe(Model(vision, language), align=stage, tune=tune_stage, seed=5)
 
 
-def run_once(recipe_file: Path, out: Path) -> None:
-    """What the child process does: train, with a checkpoint after every step."""
+def run_once(recipe: Recipe, out: Path) -> None:
+    """What the process that is killed does: train, with a checkpoint after every step."""
     import torch
 
     from seetell.train.run import train
 
-    torch.set_num_threads(1)
-    recipe = thaw(Recipe, json.loads(recipe_file.read_text()))
-    print("begun", flush=True)
-    train(recipe, out, device="cpu", checkpoint_every_s=0.0)
+    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+        console.file = nowhere
+        torch.set_num_threads(1)
+        train(recipe, out, device="cpu", checkpoint_every_s=0.0)
 
 
-def start(recipe_file: Path, out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, __file__, "--child", str(recipe_file), str(out)]
-    folder = Path(__file__).parents[1]
-    environment = {**os.environ, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-    assert child.stdout is not None
-    child.stdout.readline()  # imports are over: from here on every moment is the run's
+def start(recipe: Recipe, out: Path) -> BaseProcess:
+    """A process of its own, forked from a server that has done nothing but the slow imports."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["seetell.train.run", "transformers.models.llama", "transformers.models.clip"])
+    child = context.Process(target=run_once, args=(recipe, out))
+    child.start()
     return child
 
 
@@ -90,22 +91,23 @@ def metrics(out: Path) -> list[dict[str, object]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-def kill_and_go_on(recipe_file: Path, out: Path, after_s: float, while_writing: bool) -> tuple[bool, bool]:
+def kill_and_go_on(recipe: Recipe, out: Path, after_s: float, while_writing: bool) -> tuple[bool, bool]:
     """One kill, then the same command to its end; whether the kill hit, and whether something was being written."""
-    child = start(recipe_file, out)
+    child = start(recipe, out)
     kill_at_s = time.monotonic() + after_s
-    while child.poll() is None:
+    while child.is_alive():
         if time.monotonic() >= kill_at_s and (not while_writing or any(out.glob("**/.writing-*"))):
-            os.kill(child.pid, signal.SIGKILL)
+            child.kill()
             break
         time.sleep(0.0002 if time.monotonic() >= kill_at_s else 0.002)
-    hit = child.wait() == -signal.SIGKILL
+    child.join()
+    hit = child.exitcode == -signal.SIGKILL
     writing = any(out.glob("**/.writing-*"))
     if hit:
-        child = start(recipe_file, out)
-        child.wait()
-    if child.returncode != 0:
-        raise SystemExit(f"the training process ended with {child.returncode}")
+        child = start(recipe, out)
+        child.join()
+    if child.exitcode != 0:
+        raise SystemExit(f"the training process ended with {child.exitcode}")
     return hit, writing
 
 
@@ -115,12 +117,13 @@ def measure(kills: int, samples: int, seed: int) -> dict[str, object]:
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        recipe_file = root / "recipe.json"
-        recipe_file.write_text(json.dumps(freeze(make_recipe(root, samples))))
+        recipe = make_recipe(root, samples)
         undisturbed = root / "undisturbed"
-        child = start(recipe_file, undisturbed)
+        start(recipe, root / "warm").join()  # the server's imports are no part of a run's time
         run_began_s = time.monotonic()
-        if child.wait() != 0:
+        child = start(recipe, undisturbed)
+        child.join()
+        if child.exitcode != 0:
             raise SystemExit("the undisturbed run failed")
         seconds = time.monotonic() - run_began_s
         wanted, rows = hashes(undisturbed), metrics(undisturbed)
@@ -128,7 +131,7 @@ def measure(kills: int, samples: int, seed: int) -> dict[str, object]:
         while hits < kills:
             out = root / f"trial-{drawn}"
             drawn += 1
-            hit, writing = kill_and_go_on(recipe_file, out, chance.uniform(0.0, seconds), bool(hits % 2))
+            hit, writing = kill_and_go_on(recipe, out, chance.uniform(0.0, seconds), bool(hits % 2))
             if hit:
                 hits, hits_writing = hits + 1, hits_writing + writing
                 equal += hashes(out) == wanted and metrics(out) == rows
@@ -147,11 +150,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--child", nargs=2, type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.child:
-        run_once(*given.child)
-        return
     result = measure(given.kills, given.samples, given.seed)
     print(json.dumps(result, indent=2))
     if given.json:

@@ -168,8 +168,9 @@ def _write(
 def _observe(model: VLM, processor: Processor, step: int, log: RunLog, observers: Iterable[Observer]) -> None:
     model.eval()
     with torch.no_grad():
-        for observer in observers:
-            log.step(step, {f"observed_{name}": value for name, value in observer(step, model, processor).items()})
+        found = [observer(step, model, processor) for observer in observers]
+    if any(found):
+        log.step(step, {f"observed_{name}": value for figures in found for name, value in figures.items()})
     model.train()
 
 

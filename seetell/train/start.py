@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from transformers import AutoConfig
 
 from seetell.config import pick
 from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor
 from seetell.encode.templates import TEMPLATES
-from seetell.encode.tokenizer import Tokenizer, load_tokenizer
+from seetell.encode.tokenizer import load_tokenizer
+from seetell.model.connector import slots
 from seetell.model.parts import load_parts
 from seetell.model.vlm import VLM
-from seetell.model.weights import load_model
+from seetell.model.weights import load_model, read_config
 from seetell.train.recipe import Model, Recipe, Stage
 
 WIDE_ENOUGH = 128
@@ -39,16 +43,29 @@ def start_model(recipe: Recipe, device: str | torch.device = "cpu") -> VLM:
 
 def stage_processor(model: Model, stage: Stage, vlm: VLM) -> Processor:
     """The processor that encodes for this stage: the model's tokenizer and pictures, the stage's template and mode."""
-    image_processor = ImageProcessor(
-        side_px=vlm.side_px, mean=tuple(vlm.pixel_mean.tolist()), std=tuple(vlm.pixel_std.tolist()), mode=stage.image
-    )
-    template = pick(TEMPLATES, stage.template, "template")
-    return Processor(start_tokenizer(model), template, image_processor, slots_per_image=vlm.slots_per_image)
+    # The numbers a config can hold: float32 digits beyond them would make two names of one constant.
+    mean, std = ([round(value, 8) for value in numbers.tolist()] for numbers in (vlm.pixel_mean, vlm.pixel_std))
+    image_processor = ImageProcessor(vlm.side_px, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), stage.image)
+    return _processor(model, stage, image_processor, vlm.slots_per_image)
 
 
-def start_tokenizer(model: Model) -> Tokenizer:
-    """The tokenizer that the model starts with."""
-    return load_tokenizer(model.start or model.language)
+def planning_processor(model: Model, stage: Stage) -> Processor:
+    """The same for counting tokens: made from the parts' configs, without any weight."""
+    if model.start:
+        whole = read_config(Path(model.start))
+        side_px, patch_px = (whole["vision_config"][name] for name in ("image_size", "patch_size"))
+        keep_cls = whole.get("vision_feature_select_strategy") == "full"
+    else:
+        config = AutoConfig.from_pretrained(model.vision)
+        config = getattr(config, "vision_config", config)
+        side_px, patch_px, keep_cls = config.image_size, config.patch_size, model.keep_cls
+    image_processor = ImageProcessor(side_px, mode=stage.image)
+    return _processor(model, stage, image_processor, slots(side_px, patch_px, keep_cls))
+
+
+def _processor(model: Model, stage: Stage, image_processor: ImageProcessor, slots_per_image: int) -> Processor:
+    tokenizer = load_tokenizer(model.start or model.language)
+    return Processor(tokenizer, pick(TEMPLATES, stage.template, "template"), image_processor, slots_per_image)
 
 
 def choose_precision(stage: Stage, vlm: VLM) -> str:

@@ -1,0 +1,47 @@
+"""`seetell train`: a recipe by name, path or value, with its knobs turned, run to its end or on from where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seetell.config import ConfigError, apply_sets, load_recipe
+from seetell.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from seetell.train.loop import Observer
+
+
+def train(
+    recipe: str | Path | Recipe,
+    out: str | Path,
+    *,
+    sets: Sequence[str] = (),
+    device: str = "auto",
+    stages: Sequence[str] = ("align", "tune"),
+    observers: Sequence[Observer] = (),
+    observe_every: int = 0,
+    checkpoint_every_s: float = 600.0,
+) -> Path:
+    """Trains, and returns the folder of the finished model; the same call goes on with a run that was stopped."""
+    resolved = resolve(recipe, sets)
+    from seetell.train.run import train as run  # here because it imports torch, and a typo in --set needs none
+
+    return run(
+        resolved,
+        out,
+        device=device,
+        stages=stages,
+        observers=observers,
+        observe_every=observe_every,
+        checkpoint_every_s=checkpoint_every_s,
+    )
+
+
+def resolve(recipe: str | Path | Recipe, sets: Sequence[str] = ()) -> Recipe:
+    """The recipe that is meant, its `--set`s applied."""
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    if not isinstance(loaded, Recipe):
+        raise ConfigError(f"RECIPE in {recipe} is a {type(loaded).__name__}; it must be a seetell.train.recipe.Recipe")
+    return apply_sets(loaded, sets)

@@ -1,0 +1,55 @@
+"""Every shipped recipe, with tiny parts in place of the big ones: loaded, planned, and run two steps a stage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from seetell.config import load_recipe, shipped_recipes
+from seetell.files import read_json
+from seetell.model.weights import load_model
+from seetell.train.recipe import Data, Recipe, Stage
+from seetell.train.run import train
+from seetell.verbs.plan import plan
+from tests.tiny import tiny_data, tiny_parts
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("world")
+    tiny_parts(root)
+    tiny_data(root, 8)
+    return root
+
+
+def tiny_stage(stage: Stage | None, world: Path, name: str) -> Stage | None:
+    """The stage as shipped, over tiny data, in two steps."""
+    if stage is None:
+        return None
+    data = (Data(str(world / f"{name}.json"), images=str(world / "pictures")),)
+    return replace(stage, data=data, samples_per_step=4, epochs=1)
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_shipped(name: str, world: Path, tmp_path: Path) -> None:
+    shipped = load_recipe(name)
+    assert isinstance(shipped, Recipe)
+    model = replace(shipped.model, vision=str(world / "vision"), language=str(world / "language"), start="")
+    recipe = replace(
+        shipped,
+        model=model,
+        align=tiny_stage(shipped.align, world, "align"),
+        tune=tiny_stage(shipped.tune, world, "tune"),
+    )
+    if shipped.model.start:  # it goes on from a finished model: make one first
+        started = train(replace(recipe, seed=1), tmp_path / "first", device="cpu")
+        recipe = replace(recipe, model=replace(shipped.model, start=str(started)))
+    planned = plan(recipe)
+    assert {stage.name: (stage.samples, stage.steps) for stage in planned} == dict.fromkeys(recipe.stages, (8, 2))
+    folder = train(recipe, tmp_path / "out", device="cpu")
+    report = read_json(tmp_path / "out" / "report.json")["stages"]
+    assert {stage: report[stage]["step"] for stage in recipe.stages} == dict.fromkeys(recipe.stages, 2)
+    connector = load_model(folder).connector
+    assert sum(1 for _ in connector.children()) == (1 if recipe.model.connector == "linear" else 2)

@@ -1,0 +1,252 @@
+"""Whole runs on tiny parts: what they leave, what they count, and when they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from seetell.config import apply_sets
+from seetell.console import BadInput, Failed, UsageError
+from seetell.encode.processor import Processor
+from seetell.files import read_json, read_jsonl
+from seetell.model.weights import load_model
+from seetell.train.recipe import Data, Model, Recipe, Stage
+from seetell.train.record import only_run
+from seetell.train.run import train
+from tests.tiny import tiny_data, tiny_parts
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parts and pictures that no test changes."""
+    root = tmp_path_factory.mktemp("world")
+    tiny_parts(root)
+    tiny_data(root, 24)
+    return root
+
+
+def recipe_of(world: Path, data: Path | None = None) -> Recipe:
+    data = data or world
+    align = Stage(
+        data=(Data(str(data / "align.json"), images=str(data / "pictures")),),
+        lr={"connector": 1e-2},
+        samples_per_step=8,
+        template="plain",
+        image="square",
+        micro_tokens=512,
+    )
+    tune = replace(
+        align,
+        data=(Data(str(data / "tune.json"), images=str(data / "pictures")),),
+        lr={"connector": 3e-3, "language": 3e-3},
+        epochs=2,
+        template="vicuna-v1",
+        image="pad",
+    )
+    return Recipe(Model(str(world / "vision"), str(world / "language")), align=align, tune=tune)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed")
+    assert train(recipe_of(world), out, device="cpu") == out / "model"
+    return out
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "model" / "model.safetensors")
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    a, b = weights(one), weights(other)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_leaves_what_it_promises(world: Path, undisturbed: Path) -> None:
+    out = undisturbed
+    report = read_json(out / "report.json")
+    assert {name: stage["samples"] for name, stage in report["stages"].items()} == {"align": 24, "tune": 48}
+    assert {name: stage["step"] for name, stage in report["stages"].items()} == {"align": 3, "tune": 6}
+    assert report["stages"]["tune"]["last_loss"] < report["stages"]["tune"]["first_loss"]
+    rows = list(read_jsonl(out / "metrics.jsonl"))
+    assert [(row["stage"], row["step"]) for row in rows] == [("align", i) for i in (1, 2, 3)] + [
+        ("tune", i) for i in range(1, 7)
+    ]
+    assert not (out / "checkpoints" / "tune").exists()
+    for folder in (out / "aligned", out / "model"):
+        assert load_model(folder).slots_per_image == Processor.load(folder).slots_per_image == 4
+        assert Processor.load(folder).template.name == "vicuna-v1"
+    aligned, model = load_model(out / "aligned"), load_model(out / "model")
+    start = load_file(world / "language" / "model.safetensors")
+    assert torch.equal(aligned.language.get_parameter("model.norm.weight"), start["model.norm.weight"])
+    assert not torch.equal(model.language.get_parameter("model.norm.weight"), start["model.norm.weight"])
+    assert torch.equal(
+        aligned.vision.get_parameter("embeddings.class_embedding"),
+        model.vision.get_parameter("embeddings.class_embedding"),
+    )
+
+
+def test_stages_one_by_one_and_a_finished_run(world: Path, undisturbed: Path, tmp_path: Path, capsys) -> None:
+    recipe = recipe_of(world)
+    assert train(recipe, tmp_path, device="cpu", stages=("align",)) == tmp_path / "aligned"
+    train(recipe, tmp_path, device="cpu")
+    assert_same_weights(undisturbed, tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    capsys.readouterr()
+    train(recipe, tmp_path, device="cpu")
+    assert "nothing left to do" in capsys.readouterr().err
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    with pytest.raises(UsageError, match="run align first"):
+        train(recipe, tmp_path / "other", device="cpu", stages=("tune",))
+
+
+def test_another_recipe_or_other_data_is_refused_with_the_difference(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    tiny_data(tmp_path / "data", 8, seed=3)
+    recipe = replace(recipe_of(world, tmp_path / "data"), align=None)
+    out = tmp_path / "out"
+    interrupt_at(recipe, out, 1)
+    with pytest.raises(UsageError, match=r"tune\.lr\.language: 0\.003 -> 0\.001"):
+        train(apply_sets(recipe, ["tune.lr.language=1e-3"]), out, device="cpu")
+    tiny_data(tmp_path / "data", 8, seed=4)
+    with pytest.raises(UsageError, match="data of tune"):
+        train(recipe, out, device="cpu")
+
+
+def test_one_run_at_a_time(world: Path, tmp_path: Path) -> None:
+    with only_run(tmp_path), pytest.raises(UsageError, match="Another process"):
+        train(recipe_of(world), tmp_path, device="cpu")
+
+
+def interrupt_at(recipe: Recipe, out: Path, step: int) -> None:
+    """Ctrl-C after a step, as a user would."""
+
+    def press(_step: int, *_: object) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return {}
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, out, device="cpu", observers=[press], observe_every=step)
+
+
+def test_interrupted_and_gone_on_with_is_undisturbed(world: Path, undisturbed: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(world)
+    interrupt_at(recipe, tmp_path, 2)  # in align
+    assert list((tmp_path / "checkpoints" / "align").glob("step-*"))
+    interrupt_at(recipe, tmp_path, 4)  # in tune
+    train(recipe, tmp_path, device="cpu")
+    assert_same_weights(undisturbed, tmp_path)
+    drop = ("seconds",)
+    one, other = (
+        [{k: v for k, v in row.items() if k not in drop} for row in read_jsonl(out / "metrics.jsonl")]
+        for out in (undisturbed, tmp_path)
+    )
+    assert one == other
+
+
+def test_observers_look_and_do_not_disturb(world: Path, undisturbed: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def look(step: int, model, _: Processor) -> dict[str, float]:
+        assert not model.language.training
+        seen.append(step)
+        return {"figure": float(torch.rand(()))}
+
+    train(recipe_of(world), tmp_path, device="cpu", observers=[look], observe_every=3)
+    assert seen == [3, 3, 6]
+    assert sum("observed_figure" in row for row in read_jsonl(tmp_path / "metrics.jsonl")) == 3
+    assert_same_weights(undisturbed, tmp_path)
+
+
+def test_three_steps_that_are_not_finite_stop_the_run(world: Path, tmp_path: Path) -> None:
+    def spoil(_step: int, model, _: Processor) -> dict[str, float]:
+        with torch.no_grad():
+            model.connector.get_parameter("linear_1.bias").fill_(float("nan"))
+        return {}
+
+    recipe = replace(recipe_of(world), align=None)
+    with pytest.raises(Failed, match="not finite in 3 steps in a row, up to step 5"):
+        train(recipe, tmp_path, device="cpu", observers=[spoil], observe_every=2, checkpoint_every_s=0.0)
+    rows = list(read_jsonl(tmp_path / "not_finite.jsonl"))
+    assert [row["step"] for row in rows] == [3, 4, 5]
+    assert len(rows[0]["samples"]) == 8
+    checkpoints = tmp_path / "checkpoints" / "tune"  # the test spoils the weights before the second is written
+    assert sorted(path.name for path in checkpoints.glob("step-*")) == ["step-00000001", "step-00000002"]
+    good = load_file(checkpoints / "step-00000001" / "weights.safetensors")
+    assert all(tensor.isfinite().all() for tensor in good.values())
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_refused_pictures_are_counted_and_others_untouched(world: Path, tmp_path: Path, cached: bool) -> None:
+    tiny_data(tmp_path, 24)
+    spoiled = {3: b"", 10: b"<html>not here</html>", 11: (tmp_path / "pictures" / "0-11.png").read_bytes()[:40]}
+    for i, data in spoiled.items():
+        (tmp_path / "pictures" / f"0-{i}.png").write_bytes(data)
+    (tmp_path / "pictures" / "0-20.png").unlink()
+    rows = read_json(tmp_path / "align.json")
+    rows[5]["conversations"][0]["value"] = "<image><image>"
+    (tmp_path / "align.json").write_text(json.dumps(rows))
+    recipe = replace(recipe_of(world, tmp_path), tune=None)
+    assert recipe.align is not None
+    recipe = replace(recipe, align=replace(recipe.align, cache_features=cached, epochs=2))
+    out = tmp_path / "out"
+    assert train(recipe, out, device="cpu") == out / "model"
+    refused = {row["id"]: row["reason"] for row in read_jsonl(out / "refused.jsonl")}
+    assert refused == {
+        "a3": "empty picture",
+        "a5": "image tags and images differ",
+        "a10": "not a picture",
+        "a11": refused["a11"],
+        "a20": "missing picture",
+    }
+    stage = read_json(out / "report.json")["stages"]["align"]
+    assert sum(stage["refused"].values()) == 5
+    assert stage["samples"] == 2 * 23  # the row that was no sample was never planned
+    assert stage["empty_steps"] == 0
+
+
+def test_nothing_to_learn_from_is_said(world: Path, tmp_path: Path) -> None:
+    tiny_data(tmp_path, 8)
+    recipe = apply_sets(recipe_of(world, tmp_path), ["align.data.0.images=nowhere", "tune=none"])
+    with pytest.raises(BadInput, match="missing picture"):
+        train(recipe, tmp_path / "one", device="cpu")
+    (tmp_path / "align.json").write_text('[{"id": "x", "conversations": []}]')
+    with pytest.raises(BadInput, match="can be trained on"):
+        train(recipe, tmp_path / "two", device="cpu")
+    with pytest.raises(BadInput, match="no data file"):
+        train(apply_sets(recipe, ["align.data=nowhere.json"]), tmp_path / "three", device="cpu")
+
+
+def test_kept_features_learn_the_same(world: Path, undisturbed: Path, tmp_path: Path) -> None:
+    recipe = apply_sets(recipe_of(world), ["align.cache_features=true", "tune.cache_features=true"])
+    train(recipe, tmp_path, device="cpu")
+    one, other = weights(undisturbed), weights(tmp_path)
+    for name, tensor in one.items():
+        torch.testing.assert_close(other[name], tensor, atol=2e-4, rtol=2e-3, msg=name)
+
+
+def test_shares_times_text_only_and_several_pictures(world: Path, tmp_path: Path) -> None:
+    tiny_data(tmp_path, 24)
+    rows = read_json(tmp_path / "tune.json")
+    for row in rows[:6]:
+        del row["image"]
+        row["conversations"][0]["value"] = "Say something."
+    rows[7]["image"] = ["0-7.png", "0-8.png"]
+    rows[7]["conversations"][0]["value"] = "<image>\nor\n<image>?"
+    (tmp_path / "tune.json").write_text(json.dumps(rows))
+    recipe = replace(recipe_of(world, tmp_path), align=None)
+    assert recipe.tune is not None
+    (data,) = recipe.tune.data
+    more = (replace(data, share=0.5), replace(data, times=2))
+    train(replace(recipe, tune=replace(recipe.tune, data=more, epochs=1)), tmp_path / "out", device="cpu")
+    stage = read_json(tmp_path / "out" / "report.json")["stages"]["tune"]
+    assert 48 + 4 <= stage["samples"] <= 48 + 20
+    assert stage["refused"] == {}

@@ -1,0 +1,93 @@
+"""Checkpoints: read back to the bit, whole or passed over, and two are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from seetell.console import BadInput
+from seetell.train.checkpoint import load_checkpoint, save_checkpoint
+from seetell.train.log import Progress
+from seetell.train.optimizer import build_optimizer, choose_what_learns
+from seetell.train.recipe import Data, Stage
+from tests.tiny_models import tiny_vlm
+
+STAGE = Stage(data=(Data("unused"),), lr={"connector": 1e-2}, samples_per_step=1)
+
+
+def fresh(seed: int = 0, stage: Stage = STAGE):
+    model = tiny_vlm(seed=seed)
+    choose_what_learns(model, stage)
+    return model, build_optimizer(model, stage)
+
+
+def moved(model, optimizer) -> None:
+    """A step with any gradient, so that there are moments."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.full_like(parameter, 0.5)
+    optimizer.step()
+
+
+def test_it_reads_back_to_the_bit(tmp_path: Path) -> None:
+    model, optimizer = fresh()
+    moved(model, optimizer)
+    state = Progress(step=3, samples=24, seconds=1.5, first_loss=2.0, last_loss=1.0)
+    save_checkpoint(tmp_path, model, optimizer, state)
+    other, other_optimizer = fresh(seed=7)
+    assert load_checkpoint(tmp_path, other, other_optimizer) == state
+    moved(model, optimizer)
+    moved(other, other_optimizer)
+    for a, b in zip(model.connector.parameters(), other.connector.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_there_is_none(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path / "nowhere", *fresh()) is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "no manifest", "missing"])
+def test_a_damaged_one_is_passed_over(tmp_path: Path, damage: str) -> None:
+    model, optimizer = fresh()
+    moved(model, optimizer)
+    save_checkpoint(tmp_path, model, optimizer, Progress(step=1))
+    newest = save_checkpoint(tmp_path, model, optimizer, Progress(step=2))
+    weights = newest / "weights.safetensors"
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:-5])
+    elif damage == "flip":
+        weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    elif damage == "missing":
+        weights.unlink()
+    else:
+        (newest / "manifest.json").unlink()
+    found = load_checkpoint(tmp_path, *fresh())
+    assert found is not None
+    assert found.step == 1
+
+
+def test_two_are_kept_and_unfinished_ones_are_swept(tmp_path: Path) -> None:
+    model, optimizer = fresh()
+    for step in (1, 2, 3, 12):
+        save_checkpoint(tmp_path, model, optimizer, Progress(step=step))
+    (tmp_path / ".writing-step-00000013").mkdir()
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-00000003", "step-00000012"]
+    load_checkpoint(tmp_path, model, optimizer)
+    assert not list(tmp_path.glob(".writing-*"))
+
+
+def test_no_pickle_is_written(tmp_path: Path) -> None:
+    model, optimizer = fresh()
+    moved(model, optimizer)
+    folder = save_checkpoint(tmp_path, model, optimizer, Progress(step=1))
+    assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}
+
+
+def test_another_models_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+    model, optimizer = fresh()
+    save_checkpoint(tmp_path, model, optimizer, Progress(step=1))
+    both = Stage(data=(Data("unused"),), lr={"connector": 1e-2, "language": 1e-2}, samples_per_step=1)
+    with pytest.raises(BadInput, match="does not belong to this model"):
+        load_checkpoint(tmp_path, *fresh(stage=both))
