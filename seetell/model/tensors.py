@@ -75,7 +75,7 @@ def weight_files(folder: Path) -> list[Path]:
         if (folder / index).exists():
             try:
                 names = sorted(set(read_json(folder / index)["weight_map"].values()))
-            except (ValueError, KeyError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise BadInput(f"{folder / index} is not an index of weights ({error}): fetch it again.") from None
             paths = [folder / name for name in names]
             for path in paths:

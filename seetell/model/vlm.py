@@ -59,7 +59,7 @@ class VLM(nn.Module):
         self.keep_cls = keep_cls and has_cls(vision)
         self.drops_cls = not keep_cls and has_cls(vision)
         self.side_px, self.patch_px = side_and_patch(vision)
-        self.pixel_constants = (tuple(pixel_mean), tuple(pixel_std))
+        self.pixel_constants = (_three(pixel_mean), _three(pixel_std))
 
     @property
     def slots_per_image(self) -> int:
@@ -189,6 +189,11 @@ class VLM(nn.Module):
         return self.language.base_model(
             inputs_embeds=embeddings, position_ids=positions, use_cache=False, attending=attending
         ).last_hidden_state
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
 
 
 def _config(part: PreTrainedModel) -> Any:

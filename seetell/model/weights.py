@@ -223,7 +223,7 @@ def _drop_identity(tensors: dict[str, Tensor], where: Path) -> None:
 
 def pixel_constants(config: Mapping[str, Any], where: Path) -> tuple[list[float], list[float]]:
     """The mean and deviation that the tower's pictures are normalized with: the config's, or the image processor's."""
-    if "pixel_mean" in config and "pixel_std" in config:
+    if config.get("pixel_mean") and config.get("pixel_std"):
         return list(config["pixel_mean"]), list(config["pixel_std"])
     return processor_constants(where)
 

@@ -1,0 +1,96 @@
+"""`seetell export`: a model in the layout that other people's software reads.
+
+`hf` is a `LlavaForConditionalGeneration` folder with its processor, for transformers and what builds on it;
+`original` is the first releases' layout, for the LLaVA code itself. What a layout has no place for is refused.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from seetell.console import UsageError, say
+from seetell.encode.processor import Processor
+from seetell.files import write_atomic, write_manifest
+from seetell.model.original import TOWER_FOLDER, save_original
+from seetell.model.vlm import VLM
+from seetell.model.weights import is_llava, load_model, save_model
+from seetell.verbs.importing import carry, refuse_filled
+
+CARD = """\
+---
+library_name: transformers
+pipeline_tag: image-text-to-text
+tags: [llava, seetell]
+---
+# A LLaVA model exported by seetell
+
+A {tower} tower of {side_px} px, the connector `{connector}` and a {language} language model. The prompt's template is
+`{template}` (`chat_template.jinja`); pictures are made square by `{mode}`; a picture takes {slots} tokens.
+
+```python
+from transformers import AutoProcessor, LlavaForConditionalGeneration
+
+model = LlavaForConditionalGeneration.from_pretrained(".")
+processor = AutoProcessor.from_pretrained(".", backend="pil")
+```
+
+The licences of the language model, of the tower and of the data it learned from hold for it too.
+"""
+
+
+def export_model(model: str | Path, to: str, out: str | Path) -> Path:
+    """Writes the model folder `model` to the folder `out`, in the layout `to`: "hf" or "original"."""
+    out, source = Path(out), Path(model)
+    if to not in WRITERS:
+        raise UsageError(f"There is no layout {to!r}: choose {' or '.join(WRITERS)}.")
+    refuse_filled(out)
+    if not source.is_dir():
+        raise UsageError(f"There is no model folder {model}: give one that `seetell train` or `seetell import` wrote.")
+    vlm, processor = load_model(source), Processor.load(source)
+    writing = out.with_name(f".writing-{out.name}")
+    shutil.rmtree(writing, ignore_errors=True)
+    writing.mkdir(parents=True)
+    WRITERS[to](vlm, processor, writing)
+    processor.save(writing)
+    carry(source, writing)
+    write_atomic(writing / "README.md", _card(vlm, processor))
+    write_manifest(writing)
+    if out.exists():
+        out.rmdir()
+    writing.rename(out)
+    say(f"Exported {model} to {out}.")
+    return out
+
+
+def _write_hf(vlm: VLM, processor: Processor, folder: Path) -> None:
+    if not is_llava(vlm):
+        raise UsageError(
+            f"transformers' LLaVA has no place for the connector {vlm.connector.name!r} with a "
+            f"{vlm.language.config.model_type} model: only linear and mlp2 fit."
+        )
+    save_model(vlm, folder, stop_ids=sorted(processor.stop_ids))
+
+
+def _write_original(vlm: VLM, processor: Processor, folder: Path) -> None:
+    tokenizer = processor.tokenizer
+    # <image> and padding stand last where they were added for us; else they are words of the tokenizer itself.
+    added_last = tokenizer.image_id >= len(tokenizer) - 2
+    text_rows = tokenizer.image_id if added_last else len(tokenizer)
+    save_original(vlm, folder, text_rows=text_rows, image_mode=processor.image_processor.mode)
+    processor.image_processor.save(folder / TOWER_FOLDER)
+
+
+def _card(vlm: VLM, processor: Processor) -> str:
+    return CARD.format(
+        tower=vlm.vision.config.model_type,
+        language=vlm.language.config.model_type,
+        connector=vlm.connector.name,
+        side_px=vlm.side_px,
+        slots=vlm.slots_per_image,
+        template=processor.template.name,
+        mode=processor.image_processor.mode,
+    )
+
+
+WRITERS = {"hf": _write_hf, "original": _write_original}
