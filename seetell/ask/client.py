@@ -1,0 +1,187 @@
+"""A `ChatModel` behind a URL that speaks OpenAI's chat completions: a provider, a vLLM server, a fleet of them.
+
+The `openai` SDK does the talking, its own retries off. What can go wrong has two classes here: `Unanswered` is worth
+another try (429, 5xx, a timeout, a broken connection or body), `ServiceError` is not (a wrong key, a request that the
+service does not understand, an account without money). A reply is anything that arrived whole, also an empty one.
+
+The key comes from the environment, stays in this object, and is blotted out of every text that comes back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any, NoReturn
+from urllib.parse import urlsplit, urlunsplit
+
+from seetell.ask.chat import Completion, Message
+from seetell.console import ServiceError, UsageError
+from seetell.files import as_list, as_object
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+DEFAULT_TIMEOUT_S = 120.0
+MAX_DETAIL_CHARS = 200
+NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+WITHHELD = ("content_filter", "content_policy_violation")
+WORTH_ANOTHER_TRY = (408, 409, 425)
+
+
+class Unanswered(Exception):
+    """No whole reply this time. `reason` is a short phrase that reports count by."""
+
+    def __init__(self, reason: str, detail: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.retry_after_s = reason, retry_after_s
+
+
+class RateLimited(Unanswered):
+    """429: the endpoint is well and wants fewer requests."""
+
+
+class Endpoint:
+    """One model behind one base URL; `close` it within the event loop that used it."""
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str | None = None,
+        *,
+        key_variable: str = KEY_VARIABLE,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        concurrency: int = 64,
+    ) -> None:
+        self._key = os.environ.get(key_variable, "")
+        if not self._key and base_url is None:
+            raise UsageError(f"There is no key in the environment variable {key_variable}, and no --base-url to ask.")
+        self._name, self.base_url, self.timeout_s = model, base_url, timeout_s
+        self._concurrency, self._key_variable = concurrency, key_variable
+        self._client: Any = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def complete(
+        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+    ) -> Completion:
+        import openai
+
+        limit: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
+        try:
+            reply = await self._open().chat.completions.create(
+                model=self._name,
+                messages=[{"role": message.role, "content": message.content} for message in messages],
+                temperature=temperature,
+                **limit,
+            )
+        except openai.APIStatusError as error:
+            return self._status(error)
+        except openai.APITimeoutError:
+            raise Unanswered("timeout", f"nothing within {self.timeout_s:g} s") from None
+        except openai.APIConnectionError as error:
+            raise Unanswered("connection lost", self._clean(str(error.__cause__ or error))) from None
+        except (openai.OpenAIError, ValueError) as error:  # the body is not what its header says
+            raise Unanswered("broken reply", self._clean(str(error))) from None
+        return self._completion(reply)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    def _open(self) -> Any:
+        """The SDK's client, made on first use: importing it takes longer than `--help` may."""
+        if self._client is None:
+            import httpx2
+            import openai
+
+            limits = httpx2.Limits(max_connections=self._concurrency, max_keepalive_connections=self._concurrency)
+            self._client = openai.AsyncOpenAI(
+                api_key=self._key or "none",  # a local server asks for no key, the SDK does
+                base_url=self.base_url,
+                max_retries=0,
+                timeout=httpx2.Timeout(self.timeout_s, connect=min(10.0, self.timeout_s)),
+                http_client=openai.DefaultAsyncHttpxClient(limits=limits),
+            )
+        return self._client
+
+    def _completion(self, reply: Any) -> Completion:
+        """Reads the SDK's object, which is only as well formed as what the service sent."""
+        choices = as_list(getattr(reply, "choices", None))
+        message = getattr(choices[0], "message", None) if choices else None
+        text = getattr(message, "content", None) or getattr(message, "refusal", None) or ""
+        if message is None or not isinstance(text, str):
+            raise Unanswered("broken reply", f"no message in it: {self._clean(str(reply))}")
+        assert choices
+        usage = getattr(reply, "usage", None)
+        return Completion(
+            self._without_key(text),
+            str(getattr(choices[0], "finish_reason", None) or "stop"),
+            _count(getattr(usage, "prompt_tokens", None)),
+            _count(getattr(usage, "completion_tokens", None)),
+            self._without_key(str(getattr(reply, "model", None) or self._name)),
+        )
+
+    def _status(self, error: Any) -> Completion:
+        """A reply with an error status: a reply that was withheld, or an exception of the right class."""
+        status, code = int(error.status_code), str(error.code or error.type or "")
+        detail = self._clean(_told(error))
+        if status == 400 and any(word in code for word in WITHHELD):
+            return Completion("", "content_filter", model=self._name)
+        if status == 429 and not any(word in (code, error.type) for word in NO_MONEY):
+            raise RateLimited("rate limited", detail, retry_after_s(error.response.headers)) from None
+        if status >= 500 or status in WORTH_ANOTHER_TRY:
+            raise Unanswered(f"status {status}", detail, retry_after_s(error.response.headers)) from None
+        self._refuse(status, detail)
+
+    def _refuse(self, status: int, detail: str) -> NoReturn:
+        where = without_secrets(self.base_url) if self.base_url else "the provider"
+        advice = {
+            401: f"check the key in {self._key_variable}",
+            403: f"check what the key in {self._key_variable} may do",
+            404: "check --base-url and --model",
+            402: "the account has no money left",
+            429: "the account has no money left",
+        }.get(status, "the request is not one that it takes")
+        raise ServiceError(f"{where} refuses to answer ({status}, {detail or 'no reason given'}): {advice}.") from None
+
+    def _clean(self, text: str) -> str:
+        return self._without_key(" ".join(text.split()))[:MAX_DETAIL_CHARS].rstrip(".")
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "[key]") if self._key and self._key in text else text
+
+
+def retry_after_s(headers: Any) -> float | None:
+    """What `retry-after-ms` or `Retry-After` (seconds, or a date) says."""
+    try:
+        if (text := headers.get("retry-after-ms")) is not None:
+            return max(0.0, float(text) / 1000)
+        if (text := headers.get("retry-after")) is None:
+            return None
+        try:
+            return max(0.0, float(text))
+        except ValueError:
+            return max(0.0, parsedate_to_datetime(text).timestamp() - time())
+    except (ValueError, TypeError):
+        return None
+
+
+def without_secrets(url: str) -> str:
+    """The URL without user, password, query and fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _told(error: Any) -> str:
+    """The service's own sentence, if it sent one."""
+    body = as_object(error.body) or {}
+    inner = as_object(body.get("error")) or body
+    message = inner.get("message") or inner.get("detail")
+    return message if isinstance(message, str) else str(error.message)
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0
