@@ -60,9 +60,9 @@ def _reply(kind: str, facts: Facts, writer: Writer) -> str:
 
 def _with_view(pair: Pair, facts: Facts, writer: Writer) -> Pair:
     """The answer with a word before it on what there is to see, as one says what one's reasons rest on."""
-    if not facts.things:
-        return pair
     question, answer = pair
+    if not facts.things or answer.startswith(("Yes", "No")):
+        return pair
     return question, f"{sentence(f'{writer.rng.choice(VIEWS)} {counts_of(facts.things)}')} {answer}"
 
 

@@ -24,7 +24,8 @@ from seetell.ask.rules_words import (
     cell_at,
 )
 
-_BOX = re.compile(r"(.+?): \[(\d?\.?\d+), (\d?\.?\d+), (\d?\.?\d+), (\d?\.?\d+)\]")
+_NUMBER = r"(-?[\d.]+(?:e-?\d+)?)"
+_BOX = re.compile(rf"(.+?): \[{_NUMBER}, {_NUMBER}, {_NUMBER}, {_NUMBER}\]")
 _GROUP = "a group of "
 _OPENING = re.compile(r"^(there is|the picture shows|we see|here is|a drawing of) ")
 

@@ -41,7 +41,7 @@ def _of_things(facts: Facts, writer: Writer) -> list[str]:
     told = list(things) if rng.random() < 0.7 else rng.sample(things, len(things))
     group = 1 if len(told) <= 2 else 2
     sentences += [_placed(told[at : at + group], writer) for at in range(0, len(told), group)]
-    if extra := [said for said in (_largest(facts), _same_colour(facts), _related(facts, writer)) if said]:
+    if extra := [said for said in (_largest(facts, writer), _same_colour(facts), _related(facts, writer)) if said]:
         sentences.append(rng.choice(extra))
     return sentences
 
@@ -56,11 +56,11 @@ def _placed(things: list[Thing], writer: Writer) -> str:
     return sentence(f"{first}, and {rest[0]}" if rest else first)
 
 
-def _largest(facts: Facts) -> str:
+def _largest(facts: Facts, writer: Writer) -> str:
     large = [thing for thing in facts.things if thing.size == "large"]
     if len(facts.things) < 2 or len(large) != 1 or not all(thing.size for thing in facts.things):
         return ""
-    return sentence(f"the {large[0].name} is the largest of them")
+    return sentence(f"{the(large[0], facts.things, writer)} is the largest of them")
 
 
 def _same_colour(facts: Facts) -> str:

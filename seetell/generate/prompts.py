@@ -98,7 +98,7 @@ def context(scene: Scene, *, boxes: bool = True) -> str:
 
 
 def _box_line(box: Box) -> str:
-    corners = ", ".join(str(round(float(edge), DECIMALS)) for edge in (box.x0, box.y0, box.x1, box.y1))
+    corners = ", ".join(str(round(edge + 0.0, DECIMALS)) for edge in (box.x0, box.y0, box.x1, box.y1))
     return f"{'a group of ' if box.crowd else ''}{box.label}: [{corners}]"
 
 
