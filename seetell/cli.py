@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from seetell.config import ConfigError
-from seetell.console import SeetellError, console
+from seetell.console import SeetellError, UsageError, console
 from seetell.files import DamagedFile
 
 app = typer.Typer(
@@ -94,6 +94,77 @@ def demo(
     from seetell.verbs.demo import demo
 
     demo(out, device=device.value, rebuild_base=rebuild_base)
+
+
+@app.command()
+def generate(
+    folders: Annotated[list[Path] | None, typer.Argument(help="With --join: the folders to join.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write; run again with the same one to go on.")] = None,
+    captions: Annotated[Path | None, typer.Option(help="COCO captions.")] = None,
+    instances: Annotated[Path | None, typer.Option(help="COCO boxes.")] = None,
+    images: Annotated[Path | None, typer.Option(help="The folder of the pictures.")] = None,
+    scenes: Annotated[str, typer.Option(help="Scenes as JSONL instead of COCO, or drawn:N.")] = "",
+    kinds: Annotated[str, typer.Option(help="What to ask for.")] = "conversation,detail,complex",
+    mix: Annotated[str, typer.Option(help="Shares of the kinds: conversation=58,detail=23,complex=77.")] = "",
+    base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint.")] = None,
+    model: Annotated[str, typer.Option(help="The model's name there.")] = "",
+    teacher: Annotated[str, typer.Option(help="Instead of an endpoint: rules (built in), or replay:FILE.")] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="The first pictures only.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="The most requests at a time.")] = 64,
+    prompts: Annotated[Path | None, typer.Option(help="A folder of prompts in the published layout.")] = None,
+    conversation_boxes: Annotated[bool, typer.Option(help="Shows conversations the boxes too.")] = False,
+    seed: Annotated[int, typer.Option(help="For questions and the pictures' places.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0.0, help="Of the teacher's words.")] = 0.7,
+    max_tokens: Annotated[int, typer.Option(min=0, help="The longest reply; 0 leaves it to the service.")] = 2048,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for a reply.")] = 120.0,
+    rpm: Annotated[float | None, typer.Option(min=0.1, help="The most requests a minute.")] = None,
+    tpm: Annotated[float | None, typer.Option(min=1.0, help="The most tokens a minute.")] = None,
+    price: Annotated[str | None, typer.Option(metavar="IN,OUT", help="Dollars a million tokens.")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0.0, help="Stops before this many dollars are spent.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Counts, tokens, money and time; asks nobody.")] = False,
+    reparse: Annotated[Path | None, typer.Option(help="Reads a folder's replies again, asking nobody.")] = None,
+    retry_rejected: Annotated[bool, typer.Option("--retry-rejected", help="Asks rejected items once more.")] = False,
+    shard: Annotated[str, typer.Option(metavar="I/N", help="This machine's share of the pictures.")] = "1/1",
+    join: Annotated[bool, typer.Option("--join", help="Joins the folders of shards: --join A B --out C.")] = False,
+    batch: Annotated[str, typer.Option(help="A provider's batch files: write, submit or collect.")] = "",
+    bench: Annotated[int, typer.Option(min=0, help="Writes a benchmark of this many pictures.")] = 0,
+) -> None:
+    """Writes instruction data by asking a language model about captions and boxes."""
+    from seetell.ask.price import price_of
+    from seetell.verbs import generate as verb
+
+    if reparse is not None:
+        verb.parse_again(reparse)
+    elif out is None:
+        raise UsageError("seetell generate needs --out, the folder to write.")
+    elif join or folders:
+        verb.join(folders or (), out)
+    else:
+        settings = verb.Settings(
+            shares=verb.shares_of(kinds, mix),
+            seed=seed,
+            temperature=temperature,
+            max_tokens=max_tokens or None,
+            limit=limit,
+            shard=verb.shard_of(shard),
+            concurrency=concurrency,
+            requests_per_minute=rpm,
+            tokens_per_minute=tpm,
+            price=price_of(model, price),
+            max_cost_usd=max_cost,
+            retry_rejected=retry_rejected,
+        )
+        verb.generate(
+            verb.Source(captions, instances, images, scenes),
+            out,
+            verb.Service(teacher, base_url, model, timeout),
+            settings,
+            prompts=prompts,
+            conversation_boxes=conversation_boxes,
+            dry_run=dry_run,
+            batch=batch,
+            bench=bench,
+        )
 
 
 @app.command()

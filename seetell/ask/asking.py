@@ -43,8 +43,8 @@ class Hearing:
     """Whom to tell what; `may_send` gives a sentence when a request is not to be sent and the run is to end."""
 
     answered: Callable[[Ask, Completion], None]
-    failed: Callable[[Ask, str], None] = lambda ask, reason: None
-    may_send: Callable[[Ask], str] = lambda ask: ""
+    failed: Callable[[Ask, str], None]
+    may_send: Callable[[Ask], str]
 
 
 class Asker:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from time import time
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from seetell.ask.chat import Completion, Message
@@ -70,7 +70,7 @@ class Endpoint:
 
         limit: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
         try:
-            reply = await self._open().chat.completions.create(
+            reply = await self.open().chat.completions.create(
                 model=self._name,
                 messages=[{"role": message.role, "content": message.content} for message in messages],
                 temperature=temperature,
@@ -91,7 +91,7 @@ class Endpoint:
             await self._client.close()
             self._client = None
 
-    def _open(self) -> Any:
+    def open(self) -> Any:
         """The SDK's client, made on first use: importing it takes longer than `--help` may."""
         if self._client is None:
             import httpx2
@@ -117,11 +117,11 @@ class Endpoint:
         assert choices
         usage = getattr(reply, "usage", None)
         return Completion(
-            self._without_key(text),
+            self.without_key(text),
             str(getattr(choices[0], "finish_reason", None) or "stop"),
             _count(getattr(usage, "prompt_tokens", None)),
             _count(getattr(usage, "completion_tokens", None)),
-            self._without_key(str(getattr(reply, "model", None) or self._name)),
+            self.without_key(str(getattr(reply, "model", None) or self._name)),
         )
 
     def _status(self, error: Any) -> Completion:
@@ -134,9 +134,9 @@ class Endpoint:
             raise RateLimited("rate limited", detail, retry_after_s(error.response.headers)) from None
         if status >= 500 or status in WORTH_ANOTHER_TRY:
             raise Unanswered(f"status {status}", detail, retry_after_s(error.response.headers)) from None
-        self._refuse(status, detail)
+        raise self._refusal(status, detail) from None
 
-    def _refuse(self, status: int, detail: str) -> NoReturn:
+    def _refusal(self, status: int, detail: str) -> ServiceError:
         where = without_secrets(self.base_url) if self.base_url else "the provider"
         advice = {
             401: f"check the key in {self._key_variable}",
@@ -145,13 +145,33 @@ class Endpoint:
             402: "the account has no money left",
             429: "the account has no money left",
         }.get(status, "the request is not one that it takes")
-        raise ServiceError(f"{where} refuses to answer ({status}, {detail or 'no reason given'}): {advice}.") from None
+        return ServiceError(f"{where} refuses to answer ({status}, {detail or 'no reason given'}): {advice}.")
 
     def _clean(self, text: str) -> str:
-        return self._without_key(" ".join(text.split()))[:MAX_DETAIL_CHARS].rstrip(".")
+        return self.without_key(" ".join(text.split()))[:MAX_DETAIL_CHARS].rstrip(".")
 
-    def _without_key(self, text: str) -> str:
+    def without_key(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key and self._key in text else text
+
+
+def endpoint_for(
+    role: str, model: str, base_url: str | None, *, timeout_s: float = DEFAULT_TIMEOUT_S, concurrency: int = 64
+) -> Endpoint:
+    """The endpoint of a role, `teacher` or `judge`: what is not said comes from the environment, where
+    SEETELL_TEACHER_MODEL, SEETELL_TEACHER_BASE_URL and SEETELL_TEACHER_API_KEY go before OPENAI_BASE_URL and
+    OPENAI_API_KEY, so that the two roles can be played by different services."""
+    prefix = f"SEETELL_{role.upper()}_"
+    model = model or os.environ.get(prefix + "MODEL", "")
+    if not model:
+        raise UsageError(f"Nobody is named to play the {role}: give --model (and --base-url), or set {prefix}MODEL.")
+    own_key = prefix + "API_KEY"
+    return Endpoint(
+        model,
+        base_url or os.environ.get(prefix + "BASE_URL") or os.environ.get("OPENAI_BASE_URL"),
+        key_variable=own_key if own_key in os.environ else KEY_VARIABLE,
+        timeout_s=timeout_s,
+        concurrency=concurrency,
+    )
 
 
 def retry_after_s(headers: Any) -> float | None:

@@ -25,7 +25,7 @@ from seetell.ask.limiter import Limiter
 from seetell.ask.price import Price
 from seetell.ask.request import Request
 from seetell.console import BadInput, UsageError, progress
-from seetell.files import read_json, write_atomic, write_json
+from seetell.files import as_object, read_json, write_atomic, write_json
 from seetell.generate.items import Item, ItemFile, Planned
 from seetell.generate.outcome import ITEMS, JOURNAL, SETTINGS, outcome, write_results
 from seetell.generate.parse import parse
@@ -42,7 +42,7 @@ COST_MARGIN = 1.5  # on the replies under way, whose price is not known yet
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is asked, and how. `shares` says how many of each kind are wanted of a picture: 1 is one of every picture."""
+    """What is asked, and how. `shares` says how many of each kind are wanted of a picture, 1 at most."""
 
     shares: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(PAPER_KINDS, 1.0))
     seed: int = 0
@@ -193,7 +193,7 @@ class Run:
 
     def write_settings(self) -> None:
         path = self.out / SETTINGS
-        before = read_json(path) if path.exists() else {}
+        before = (as_object(read_json(path)) if path.exists() else None) or {}
         images_dir = str(self.images_dir)
         if before.get("images_dir", images_dir) != images_dir:
             raise UsageError(

@@ -3,8 +3,8 @@
     {"id", "image", "captions": [text], "boxes": [{"label", "box": [x0, y0, x1, y1], "crowd"}], "width_px", "height_px"}
     {"id", "image", "captions": [text], "instances": [{"category", "bbox": [x0, y0, x1, y1]}]}
 
-Corners are fractions of the picture in both. All but the id may be missing; a picture's name is taken from the folder of
-pictures, and no picture is opened.
+Corners are fractions of the picture in both. All but the id may be missing; a picture's name is taken from the
+folder of pictures, and no picture is opened.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ def write_scenes(path: str | Path, scenes: Iterable[Scene], images_dir: str | Pa
     Path(path).unlink(missing_ok=True)
     count = 0
     with append_jsonl(path) as file:
-        for count, scene in enumerate(scenes, start=1):
+        for scene in scenes:
             file.write(scene_row(scene, images_dir))
+            count += 1
     return count
 
 

@@ -1,0 +1,53 @@
+"""Canned replies: a `ChatModel` that says what a file says, for trying things out and for tests.
+
+A row of the file is `{"contains": text, "text": reply, "finish_reason"}`; the first row whose `contains` occurs in the
+last message answers, and a row without it answers everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from seetell.ask.chat import Completion, Message
+from seetell.console import BadInput
+from seetell.files import DamagedFile, read_jsonl
+
+
+@dataclass(frozen=True, slots=True)
+class Canned:
+    """One reply, and what a message must contain to get it."""
+
+    text: str
+    contains: str = ""
+    finish_reason: str = "stop"
+
+
+class Replay:
+    """Answers at once, always the same."""
+
+    name = "replay"
+
+    def __init__(self, canned: Sequence[Canned]) -> None:
+        self._canned = canned
+
+    @classmethod
+    def load(cls, path: str | Path) -> Replay:
+        try:
+            rows = list(read_jsonl(path))
+            return cls([Canned(row["text"], row.get("contains", ""), row.get("finish_reason", "stop")) for row in rows])
+        except (OSError, DamagedFile, KeyError) as error:
+            raise BadInput(f"{path} is not a file of canned replies, rows with a 'text': {error}") from None
+
+    async def complete(
+        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+    ) -> Completion:
+        del temperature, max_tokens
+        asked = messages[-1].content
+        for reply in self._canned:
+            if reply.contains in asked:
+                return Completion(
+                    reply.text, reply.finish_reason, len(asked.split()), len(reply.text.split()), self.name
+                )
+        raise BadInput(f"No canned reply fits a message that begins with {asked[:60]!r}.")
