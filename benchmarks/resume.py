@@ -70,11 +70,11 @@ def run_once(recipe: Recipe, out: Path) -> None:
         train(recipe, out, device="cpu", checkpoint_every_s=0.0)
 
 
-def start(recipe: Recipe, out: Path) -> BaseProcess:
-    """A process of its own, forked from a server that has done nothing but the slow imports."""
+def start(recipe: Recipe | None, out: Path) -> BaseProcess:
+    """A process of its own, forked from a server that has done nothing but the slow imports; no recipe, no work."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["seetell.train.run", "transformers.models.llama", "transformers.models.clip"])
-    child = context.Process(target=run_once, args=(recipe, out))
+    context.set_forkserver_preload(["seetell.train.run", "torch.utils.tensorboard", "transformers.models.llama"])
+    child = context.Process(target=run_once, args=(recipe, out)) if recipe else context.Process()
     child.start()
     return child
 
@@ -119,7 +119,7 @@ def measure(kills: int, samples: int, seed: int) -> dict[str, object]:
         root = Path(folder)
         recipe = make_recipe(root, samples)
         undisturbed = root / "undisturbed"
-        start(recipe, root / "warm").join()  # the server's imports are no part of a run's time
+        start(None, root).join()  # the server's imports are no part of a run's time
         run_began_s = time.monotonic()
         child = start(recipe, undisturbed)
         child.join()

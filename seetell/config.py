@@ -17,7 +17,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 T = TypeVar("T")
 
@@ -70,7 +70,8 @@ def load_recipe(name_or_path: str | Path) -> Any:
     if path.suffix != ".py":
         raise ConfigError(f'the recipe "{text}" is not a Python file; give one that ends in .py')
     spec = importlib.util.spec_from_file_location(f"seetell_recipe_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -107,12 +108,12 @@ def _assign(value: Any, kind: Any, names: Sequence[str], text: str, where: str) 
         if name not in hints:
             raise ConfigError(f'{where}: {type(value).__name__} has no field "{name}"; {nearest(name, hints)}')
         return _rebuild(value, {name: _assign(getattr(value, name), hints[name], rest, text, where)}, where)
-    if isinstance(value, Mapping):
+    if _is_map(value):
         inner = typing.get_args(_without_none(kind)) or (str, str)
         if rest and name not in value:
             raise ConfigError(f'{where}: there is no "{name}" here; {nearest(name, value)}')
         return {**value, name: _assign(value.get(name), inner[1], rest, text, where)}
-    if isinstance(value, tuple):
+    if _is_sequence(value):
         if not name.isdigit() or int(name) >= len(value):
             raise ConfigError(f"{where}: name one of its {len(value)} parts by number, from 0, not \"{name}\"")
         index, inner = int(name), _element_type(kind)
@@ -127,7 +128,7 @@ def _replace_leaf(value: Any, kind: Any, text: str, where: str) -> Any:
     if dataclasses.is_dataclass(value):
         first = dataclasses.fields(value)[0].name
         return _assign(value, type(value), [first], text, where)
-    if isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+    if _is_sequence(value) and value and dataclasses.is_dataclass(value[0]):
         if len(value) > 1:
             raise ConfigError(f"{where} has {len(value)} parts; say which, as in {where}.0={text}")
         return (_replace_leaf(value[0], type(value[0]), text, where),)
@@ -177,6 +178,14 @@ def parse(text: str, kind: Any, where: str) -> Any:
     raise ConfigError(f"{where} cannot be set from the command line; name a field inside it, or edit the recipe")
 
 
+def _is_map(value: object) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping)
+
+
+def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, (tuple, list))
+
+
 def _without_none(kind: Any) -> Any:
     left = [one for one in typing.get_args(kind) if one is not types.NoneType]
     return left[0] if typing.get_origin(kind) in (typing.Union, types.UnionType) and len(left) == 1 else kind
@@ -194,9 +203,9 @@ def freeze(obj: Any) -> Any:
     """A dataclass as plain JSON values: what a run writes down."""
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         return {field.name: freeze(getattr(obj, field.name)) for field in dataclasses.fields(obj)}
-    if isinstance(obj, Mapping):
+    if _is_map(obj):
         return {str(key): freeze(value) for key, value in obj.items()}
-    if isinstance(obj, (tuple, list)):
+    if _is_sequence(obj):
         return [freeze(value) for value in obj]
     if obj is None or isinstance(obj, (bool, int, float, str)):
         return obj
@@ -212,7 +221,7 @@ def thaw(cls: type[T], data: Any, where: str = "") -> T:
 
 def _thaw(kind: Any, data: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        if not isinstance(data, Mapping):
+        if not _is_map(data):
             raise ConfigError(f"{where} should be a map of {kind.__name__}'s fields, not {data!r}")
         hints = typing.get_type_hints(kind)
         for name in data:
@@ -226,12 +235,12 @@ def _thaw(kind: Any, data: Any, where: str) -> Any:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return None if data is None and types.NoneType in inner else _thaw(_without_none(kind), data, where)
-    if origin is tuple and isinstance(data, (list, tuple)):
+    if origin is tuple and _is_sequence(data):
         kinds = [inner[0]] * len(data) if Ellipsis in inner else list(inner)
         if len(kinds) != len(data):
             raise ConfigError(f"{where} takes {len(kinds)} values, not {len(data)}")
         return tuple(_thaw(one, value, f"{where}.{i}") for i, (one, value) in enumerate(zip(kinds, data, strict=True)))
-    if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(data, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping) and _is_map(data):
         return {key: _thaw(inner[1], value, f"{where}.{key}") for key, value in data.items()}
     if origin is typing.Literal and data in inner:
         return data
@@ -244,14 +253,13 @@ def _thaw(kind: Any, data: Any, where: str) -> Any:
 
 def differences(before: Any, after: Any, where: str = "") -> list[str]:
     """What changed between two frozen settings, a line each: "tune.lr.language: 2e-05 -> 1e-05"."""
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
+    if _is_map(before) and _is_map(after):
         lines: list[str] = []
         for name in [*before, *(key for key in after if key not in before)]:
             inner = f"{where}.{name}" if where else str(name)
             lines += differences(before.get(name), after.get(name), inner)
         return lines
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        return [
-            line for i, pair in enumerate(zip(before, after, strict=True)) for line in differences(*pair, f"{where}.{i}")
-        ]
+    if _is_sequence(before) and _is_sequence(after) and len(before) == len(after):
+        pairs = enumerate(zip(before, after, strict=True))
+        return [line for i, pair in pairs for line in differences(*pair, f"{where}.{i}")]
     return [] if before == after else [f"{where}: {before!r} -> {after!r}"]

@@ -99,11 +99,11 @@ def _moments(learning: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimi
 def _set_moments(
     learning: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]
 ) -> None:
-    state: dict[nn.Parameter, dict[str, Any]] = {}
+    state: dict[Tensor, dict[str, Any]] = {}
     for full_name, value in saved.items():
         name, _, key = full_name.rpartition("|")
         parameter = learning[name]
-        state.setdefault(parameter, {})[key] = value if value.ndim == 0 else value.to(parameter.device)
+        state.setdefault(parameter, {})[key] = value.to(parameter.device)  # the step count too, for it is fused
     optimizer.state.clear()
     optimizer.state.update(state)
 

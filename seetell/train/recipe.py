@@ -62,6 +62,7 @@ class Data:
 class Stage:
     """One pass of learning. `lr` names what learns, each with its peak rate; what it does not name is frozen.
 
+    `template` is a name of the table, "own" (the language model's chat template) or "package.module:thing".
     `micro_tokens` bounds one forward pass (memory), never the optimizer step, which is counted in samples.
     `cache_features` keeps what the frozen tower saw in memory, so a picture is seen once in the whole run.
     """

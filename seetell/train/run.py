@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -102,6 +103,8 @@ class _Run:
         }
         for name, read in samples.items():
             check_data(self.record, self.out, name, read.digest())
+        for name in set(wanted) - set(to_do):  # a kill may have fallen between the model and this
+            shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)
         for name in to_do:
             vlm = vlm if name == to_do[0] else self.start(name)
             features = self.look(name, vlm, processors, samples)
@@ -188,7 +191,7 @@ class _Run:
     def report(self, name: str, plan: Plan, state: Progress, log: RunLog) -> None:
         """Adds the stage to report.json."""
         path = self.out / "report.json"
-        report = read_json(path) if path.exists() else {"stages": {}}
+        report: dict[str, Any] = read_json(path) if path.exists() else {"stages": {}}
         report["stages"][name] = {
             **freeze(state),
             "steps": plan.steps,

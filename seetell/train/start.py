@@ -7,10 +7,8 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
-from seetell.config import pick
 from seetell.encode.image import ImageProcessor
-from seetell.encode.processor import Processor
-from seetell.encode.templates import TEMPLATES
+from seetell.encode.processor import Processor, template_named
 from seetell.encode.tokenizer import load_tokenizer
 from seetell.model.connector import slots
 from seetell.model.parts import load_parts
@@ -65,7 +63,7 @@ def planning_processor(model: Model, stage: Stage) -> Processor:
 
 def _processor(model: Model, stage: Stage, image_processor: ImageProcessor, slots_per_image: int) -> Processor:
     tokenizer = load_tokenizer(model.start or model.language)
-    return Processor(tokenizer, pick(TEMPLATES, stage.template, "template"), image_processor, slots_per_image)
+    return Processor(tokenizer, template_named(stage.template, tokenizer), image_processor, slots_per_image)
 
 
 def choose_precision(stage: Stage, vlm: VLM) -> str:

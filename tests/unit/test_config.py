@@ -94,7 +94,9 @@ def test_two_data_files_want_a_number() -> None:
     two = replace(recipe, tune=replace(recipe.tune, data=(Data("a.json"), Data("b.json"))))
     with pytest.raises(ConfigError, match="say which"):
         apply_sets(two, ["tune.data=c.json"])
-    assert apply_sets(two, ["tune.data.1=c.json"]).tune.data == (Data("a.json"), Data("c.json"))
+    changed = apply_sets(two, ["tune.data.1=c.json"]).tune
+    assert changed is not None
+    assert changed.data == (Data("a.json"), Data("c.json"))
 
 
 def test_recipes_that_cannot_be_meant(tmp_path: Path) -> None:
