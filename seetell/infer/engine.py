@@ -154,7 +154,7 @@ class Engine:
             for row in rows:
                 self.cancel(row)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode: the model may be one that is still learning
     def step(self) -> bool:
         """Lets in who waits, then everybody running says one token; false when nobody is left."""
         try:

@@ -23,6 +23,8 @@ HELP = """\
 /help           this
 /quit           leave (or Ctrl-D)"""
 
+CONTROL = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
+
 
 def converse(session: ChatSession, images: Sequence[Image] = ()) -> None:
     """Reads lines and answers them until the input ends; `images` go with the first."""
@@ -93,14 +95,12 @@ class Terminal:
     def _say(self, text: str) -> None:
         try:
             for piece in self.session.stream(text, self.waiting):
-                sys.stdout.write(piece)
-                sys.stdout.flush()
+                write(piece)
             self.waiting.clear()
         except KeyboardInterrupt:
             say("\n(stopped and forgotten)")
         else:
-            sys.stdout.write("\n")
-            sys.stdout.flush()
+            write("\n")
             if self.session.last is not None and self.session.last.finish_reason == "length":
                 say("(cut off at the longest answer: --max-new-tokens allows more)")
 
@@ -125,6 +125,12 @@ class Terminal:
     def _load(self, words: list[str]) -> None:
         self.session.load(_one_file("/load", words))
         say(f"(taken up after {len(self.session.conversation.turns)} turns)")
+
+
+def write(piece: str) -> None:
+    """A piece of an answer, at once. No answer may steer somebody's terminal: control characters stay out of it."""
+    sys.stdout.write(piece.translate(CONTROL) if sys.stdout.isatty() else piece)
+    sys.stdout.flush()
 
 
 def _one_file(name: str, words: Sequence[str]) -> str:

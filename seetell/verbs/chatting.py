@@ -12,7 +12,7 @@ from seetell.console import BadInput, UsageError
 from seetell.infer.loading import LONGEST_ANSWER_TOKENS, load
 from seetell.infer.sampling import Sampling
 from seetell.infer.session import ChatSession
-from seetell.serve.terminal import converse
+from seetell.serve.terminal import converse, write
 from seetell.types import Image
 
 
@@ -44,9 +44,8 @@ def chat(
         sys.stdout.write(json.dumps(answer(session, shown, prompt)) + "\n")
     else:
         for piece in session.stream(prompt, shown):
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-        sys.stdout.write("\n")
+            write(piece)
+        write("\n")
 
 
 def answer(session: ChatSession, images: Sequence[Image], prompt: str) -> dict[str, object]:

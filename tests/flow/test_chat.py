@@ -22,7 +22,7 @@ from seetell.encode.tokenizer import load_tokenizer
 from seetell.infer.loading import Model
 from seetell.model.parts import load_parts
 from seetell.model.weights import save_model
-from seetell.serve.terminal import converse
+from seetell.serve.terminal import converse, write
 from tests.tiny import tiny_parts
 
 
@@ -167,6 +167,15 @@ def test_a_conversation_line_by_line(
     ):
         assert told in err
     assert "cannot be written" in err
+
+
+def test_no_answer_steers_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for terminal, expected in ((True, "a[2Jb\n\tc"), (False, "a\x1b[2Jb\n\tc")):
+        out = io.StringIO()
+        monkeypatch.setattr(out, "isatty", lambda terminal=terminal: terminal)
+        monkeypatch.setattr("sys.stdout", out)
+        write("a\x1b[2Jb\n\tc")
+        assert out.getvalue() == expected
 
 
 def test_a_folder_without_our_facts_uses_the_known_template(folder: Path, model: Model, tmp_path: Path) -> None:

@@ -183,3 +183,10 @@ def test_every_item_is_answered_once() -> None:
     assert answers.keys() == {item.id for item in items}
     assert answers["bad"] == Answer("bad", "", "refused")
     assert all(answer.finish_reason in ("stop", "length") for answer in answers.values() if answer.item_id != "bad")
+
+
+def test_half_precision_answers_too() -> None:
+    engine = tiny_engine(vlm=tiny_vlm().to(torch.bfloat16))
+    settings = Sampling(max_new_tokens=4, temperature=0.5)
+    answers = engine.generate([asking(name, name, CAT) for name in ("one", "two")], settings)
+    assert all(isinstance(answer, Completion) for answer in answers)
