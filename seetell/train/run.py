@@ -5,7 +5,7 @@
     out/checkpoints/<stage>/      how far it came (`checkpoint.py`); gone when the stage is done
     out/aligned/                  the model between the stages, whole and loadable
     out/model/                    the finished model
-    out/training.json             steps, samples, seconds, what was left out and why
+    out/report.json               steps, samples, seconds, what was left out and why
 
 The same command goes on where a killed one stopped, and a finished run does nothing. A stage always begins
 from a folder (the parts, or `aligned/`), so a resumed run and an undisturbed one take the same road.
@@ -189,10 +189,10 @@ class _Run:
         shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)
 
     def report(self, name: str, plan: Plan, state: Progress, log: RunLog) -> None:
-        """Adds the stage to training.json."""
-        path = self.out / "training.json"
-        report: dict[str, Any] = read_json(path) if path.exists() else {"stages": {}}
-        report["stages"][name] = {
+        """Adds the stage to report.json."""
+        path = self.out / "report.json"
+        report: dict[str, Any] = read_json(path) if path.exists() else {}
+        report.setdefault("stages", {})[name] = {
             **freeze(state),
             "steps": plan.steps,
             "samples_per_second": round(state.samples / state.seconds, 2) if state.seconds else None,

@@ -49,7 +49,7 @@ def test_shipped(name: str, world: Path, tmp_path: Path) -> None:
     planned = plan(recipe)
     assert {stage.name: (stage.samples, stage.steps) for stage in planned} == dict.fromkeys(recipe.stages, (8, 2))
     folder = train(recipe, tmp_path / "out", device="cpu")
-    report = read_json(tmp_path / "out" / "training.json")["stages"]
+    report = read_json(tmp_path / "out" / "report.json")["stages"]
     assert {stage: report[stage]["step"] for stage in recipe.stages} == dict.fromkeys(recipe.stages, 2)
     connector = load_model(folder).connector
     assert sum(1 for _ in connector.children()) == (1 if recipe.model.connector == "linear" else 2)

@@ -72,7 +72,7 @@ def assert_same_weights(one: Path, other: Path) -> None:
 
 def test_a_run_leaves_what_it_promises(world: Path, undisturbed: Path) -> None:
     out = undisturbed
-    report = read_json(out / "training.json")
+    report = read_json(out / "report.json")
     assert {name: stage["samples"] for name, stage in report["stages"].items()} == {"align": 24, "tune": 48}
     assert {name: stage["step"] for name, stage in report["stages"].items()} == {"align": 3, "tune": 6}
     assert report["stages"]["tune"]["last_loss"] < report["stages"]["tune"]["first_loss"]
@@ -207,7 +207,7 @@ def test_refused_pictures_are_counted_and_others_untouched(world: Path, tmp_path
         "a11": refused["a11"],
         "a20": "missing picture",
     }
-    stage = read_json(out / "training.json")["stages"]["align"]
+    stage = read_json(out / "report.json")["stages"]["align"]
     assert sum(stage["refused"].values()) == 5
     assert stage["samples"] == 2 * 23  # the row that was no sample was never planned
     assert stage["empty_steps"] == 0
@@ -247,6 +247,6 @@ def test_shares_times_text_only_and_several_pictures(world: Path, tmp_path: Path
     (data,) = recipe.tune.data
     more = (replace(data, share=0.5), replace(data, times=2))
     train(replace(recipe, tune=replace(recipe.tune, data=more, epochs=1)), tmp_path / "out", device="cpu")
-    stage = read_json(tmp_path / "out" / "training.json")["stages"]["tune"]
+    stage = read_json(tmp_path / "out" / "report.json")["stages"]["tune"]
     assert 48 + 4 <= stage["samples"] <= 48 + 20
     assert stage["refused"] == {}
