@@ -104,11 +104,10 @@ def account(name: str, conversation: Conversation, bos: str, eos: str) -> list[T
     def put(*parts: str | tuple[str], learnt: bool = False) -> None:
         told.extend((part[0], learnt, True) if isinstance(part, tuple) else (part, learnt, False) for part in parts)
 
-    def asked(turn: Turn) -> None:
-        parts = [text(part) if isinstance(part, str) else part for part in turn.parts]
-        parts = [part for part in parts if part]
-        for index, part in enumerate(parts):
-            put(*(["\n"] if index else []), ("<image>",) if isinstance(part, Image) else part)
+    def asked(turn: Turn) -> list[str | tuple[str]]:
+        parts = [text(part) if isinstance(part, str) else ("<image>",) for part in turn.parts]
+        lines = [["\n", part] for part in parts if part]
+        return [part for line in lines for part in line][1:]
 
     sees = _SEES if system is None else system
     if name == "vicuna-v1":
@@ -127,17 +126,21 @@ def account(name: str, conversation: Conversation, bos: str, eos: str) -> list[T
             put(*[("<image>",) for _ in question.images])
             put(answer + "\n", learnt=True)
         elif name == "vicuna-v1":
-            put("USER: "), asked(question), put(" ASSISTANT:"), put(" " + answer, (eos,), learnt=True)
+            put("USER: ", *asked(question), " ASSISTANT:")
+            put(" " + answer, (eos,), learnt=True)
         elif name == "vicuna-v0":
-            put(" Human: "), asked(question), put("\n### Assistant:"), put(f" {answer}\n###", learnt=True)
+            put(" Human: ", *asked(question), "\n### Assistant:")
+            put(f" {answer}\n###", learnt=True)
         elif name == "llama-2":
-            put(*([(bos,), "[INST] "] if index else [])), asked(question), put(" [/INST]")
+            put(*([(bos,), "[INST] "] if index else []), *asked(question), " [/INST]")
             put(f" {answer} ", (eos,), learnt=True)
         elif name == "chatml":
-            put(("<|im_start|>",), "user\n"), asked(question), put(("<|im_end|>",), "\n")
-            put(("<|im_start|>",), "assistant\n"), put(answer, ("<|im_end|>",), learnt=True), put("\n")
+            put(("<|im_start|>",), "user\n", *asked(question), ("<|im_end|>",), "\n")
+            put(("<|im_start|>",), "assistant\n")
+            put(answer, ("<|im_end|>",), learnt=True)
+            put("\n")
         else:
-            put(("<|start_header_id|>",), "user", ("<|end_header_id|>",), "\n\n"), asked(question), put(("<|eot_id|>",))
+            put(("<|start_header_id|>",), "user", ("<|end_header_id|>",), "\n\n", *asked(question), ("<|eot_id|>",))
             put(("<|start_header_id|>",), "assistant", ("<|end_header_id|>",), "\n\n")
             put(answer, ("<|eot_id|>",), learnt=True)
     return told
@@ -205,9 +208,14 @@ class Judge:
         if not isinstance(sample, Sample):
             self.found["rejected"] += 1
             return
-        told = account(self.processor.template.name, conversation, self.hf.bos_token or "", self.hf.eos_token)
+        told = account(
+            self.processor.template.name,
+            conversation,
+            self.processor.tokenizer.bos or "",
+            str(self.processor.tokenizer.eos),
+        )
         ids, mask = sample.ids.tolist(), sample.supervised.tolist()
-        tokens = self.hf.convert_ids_to_tokens(ids)
+        tokens = [str(token) for token in self.hf.convert_ids_to_tokens(ids)]
         self._compare_bytes(tokens, mask, told)
         whole = "".join(text for text, _, _ in told)
         if len(self.control.findall(whole)) == sum(control for _, _, control in told):  # nobody spelled one
@@ -244,7 +252,7 @@ def prove(tokenizer: Tokenizer, count: int, seed: int = 0) -> dict[str, Counter[
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--count", type=int, default=10_000, help="conversations per tokenizer")
     parser.add_argument("--llama", help="Llama's tokenizer.model, to be tried as well")
     parser.add_argument("--json", help="where to write the counts")

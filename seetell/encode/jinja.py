@@ -71,7 +71,7 @@ class JinjaTemplate:
                 raise self._branches(before, after)
         if self._rendered(shape, [""] * 4, prompt=False) != "".join(self._surroundings(shape, prompt=False)):
             raise self._refused("branches on the contents: it treats an empty one apart")
-        bos = self.tokenizer.hf.bos_token
+        bos = self.tokenizer.bos
         if self.tokenizer.prefix_ids and bos and self._surroundings(shape, prompt=False)[0].startswith(bos):
             raise self._refused(f"writes out {bos!r}, which its tokenizer puts in front anyway")
         if not self.stop:
@@ -96,7 +96,7 @@ class JinjaTemplate:
             turns.append(question)
         if not turns:
             return []
-        roles = tuple(turn.role for turn in turns)
+        roles = (*(turn.role for turn in turns),)
         around = self._surroundings(roles, prompt)
         self._check_words(turns, roles, around, prompt)
         stop = "".join(piece if isinstance(piece, str) else piece.token for piece in self.stop)
@@ -109,7 +109,7 @@ class JinjaTemplate:
 
     def _between(self, text: str, roles: tuple[str, ...], stop: str) -> list[Span]:
         """What stands before the last of `roles`: after an answer its stop, before one what the model says first."""
-        cut = len(stop) if len(roles) > 1 and roles[-2] == "assistant" else 0
+        cut = len(stop) if roles[-2:-1] == ("assistant",) else 0
         if text[:cut] != stop[:cut]:
             raise self._refused(f"ends answers in different ways: {stop!r} and {text!r}")
         lead = len(text)
@@ -228,6 +228,8 @@ def _said(turn: Turn) -> Rendered:
 def own_template(tokenizer: Tokenizer) -> JinjaTemplate:
     """The chat template that a language model's tokenizer brings along."""
     source = tokenizer.hf.chat_template
+    if isinstance(source, dict):  # several, for tools and the like
+        source = source.get("default")
     if not isinstance(source, str):
         raise UsageError("this language model brings no chat template of its own; name one, such as vicuna-v1")
     return JinjaTemplate(source, tokenizer)

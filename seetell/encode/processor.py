@@ -9,6 +9,7 @@ differ from those of the exported tokenizer, are refused when the processor is b
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -65,12 +66,12 @@ class Processor:
     def encode(self, conversation: Conversation, max_tokens: int = 2048) -> Sample | Rejected:
         """The answered rounds with their mask. What is too long loses whole rounds from its end."""
         try:
-            _, rounds, _ = rounds_of(conversation)
             sample = self._sample(conversation, render(conversation, self.template))
-            kept = len(rounds)
-            while len(sample) > max_tokens and kept > 1:
-                kept -= 1
-                sample = self._sample(conversation, render(first_rounds(conversation, kept), self.template))
+            if len(sample) > max_tokens:
+                fewer = range(1, len(rounds_of(conversation)[1]))
+                kept = bisect_right(fewer, max_tokens, key=lambda count: self.length(first_rounds(conversation, count)))
+                conversation = first_rounds(conversation, max(kept, 1))
+                sample = self._sample(conversation, render(conversation, self.template))
         except BadTurns as error:
             return Rejected(conversation.id, str(error))
         if len(sample) > max_tokens:
@@ -110,10 +111,10 @@ class Processor:
         transformers' `LlavaProcessor` and what reads its folders."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        hf = self.tokenizer.hf
+        bos, eos = self.tokenizer.bos or "", self.tokenizer.eos or ""
         self.tokenizer.save(folder)
         self.image_processor.save(folder)
-        write_atomic(folder / "chat_template.jinja", self.template.jinja(hf.bos_token or "", hf.eos_token or ""))
+        write_atomic(folder / "chat_template.jinja", self.template.jinja(bos, eos))
         facts: dict[str, Any] = {
             "version": seetell.__version__,
             "template": self.template.name,

@@ -79,7 +79,7 @@ def _merges(model: Any) -> list[tuple[str, str]]:
 def _read(path: Path) -> Any:
     from sentencepiece import sentencepiece_model_pb2
 
-    model = sentencepiece_model_pb2.ModelProto()
+    model: Any = sentencepiece_model_pb2.ModelProto()  # pyright: ignore[reportAttributeAccessIssue]
     try:
         model.ParseFromString(path.read_bytes())
     except OSError as error:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import AddedToken, Encoding, pre_tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from tokenizers import Encoding, pre_tokenizers
+from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils.hub import cached_file
 
 from seetell.console import BadInput, UsageError
@@ -54,7 +54,8 @@ class Tokenizer:
         added = self.hf.added_tokens_decoder
         self._added = {token.content: index for index, token in added.items()}
         self._swallows = {token.content: (token.lstrip, token.rstrip) for token in added.values()}
-        self._own = {BOS.token: self.hf.bos_token, EOS.token: self.hf.eos_token}
+        roles = self.hf.special_tokens_map
+        self.bos, self.eos = (str(roles[role]) if role in roles else None for role in (BOS.token, EOS.token))
         unknown = self.hf.unk_token_id
         self._forbidden = frozenset(index for index in self._added.values() if index != unknown)
         around = self.hf("a")["input_ids"]
@@ -95,7 +96,7 @@ class Tokenizer:
         """How a control token is written in a rendered prompt."""
         if token not in (BOS.token, EOS.token):
             return token
-        name = self._own[token]
+        name = self.bos if token == BOS.token else self.eos
         if name is None:
             raise UsageError(f"this tokenizer has no {token}, which the template needs")
         return name
@@ -105,7 +106,7 @@ class Tokenizer:
         return self._swallows.get(self.control_text(token), (False, False))
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
-        return self.hf.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        return str(self.hf.decode(list(ids), skip_special_tokens=skip_special_tokens))
 
     @cached_property
     def added_tokens(self) -> frozenset[str]:
@@ -118,12 +119,12 @@ class Tokenizer:
 
     @property
     def pad_id(self) -> int:
-        return self.hf.pad_token_id
+        return self._added[str(self.hf.pad_token)]
 
     @property
     def stop_ids(self) -> frozenset[int]:
         """What ends any text of this language model; a template may add its own."""
-        return frozenset(() if self.hf.eos_token_id is None else (self.hf.eos_token_id,))
+        return frozenset(() if self.eos is None else self.control(self.eos))
 
     def save(self, folder: str | Path) -> None:
         """tokenizer.json is the whole truth; the class named beside it reads that file and changes nothing."""
@@ -176,10 +177,10 @@ def _settle(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     settled = tokenizers.Tokenizer.from_str(backend.to_str())
     settled.no_padding()
     settled.no_truncation()
-    spaces = settled.pre_tokenizer
-    if isinstance(spaces, pre_tokenizers.Metaspace) and spaces.prepend_scheme == "first":
-        if isinstance(settled.model, tokenizers.models.BPE) and not spaces.split and settled.normalizer is None:
-            # What sentencepiece does: Metaspace takes a space that is there already for the one it should add.
+    spaces, model = settled.pre_tokenizer, settled.model
+    if isinstance(spaces, pre_tokenizers.Metaspace) and spaces.prepend_scheme != "never":
+        if isinstance(model, tokenizers.models.BPE) and model.byte_fallback and settled.normalizer is None:
+            # Llama's: sentencepiece always adds a space, Metaspace takes one that is there already for it.
             settled.pre_tokenizer = None  # pyright: ignore[reportAttributeAccessIssue]
             settled.normalizer = spaces_normalizer()
         else:

@@ -66,7 +66,9 @@ def test_other_kinds_of_pictures_equal_transformers(mode: str) -> None:
     picture.save(file, "TIFF" if mode == "CMYK" else "PNG")
     opened = PIL.Image.open(io.BytesIO(file.getvalue()))
     raw = _theirs("square", 32)(opened, do_rescale=False, do_normalize=False, return_tensors="pt")["pixel_values"][0]
-    assert torch.equal(raw.to(torch.uint8), _ours("square", 32).pixels(Image(data=file.getvalue())))
+    pixels = _ours("square", 32).pixels(Image(data=file.getvalue()))
+    assert isinstance(pixels, torch.Tensor)
+    assert torch.equal(raw.to(torch.uint8), pixels)
 
 
 def test_real_photos_equal_transformers(outside) -> None:
@@ -76,4 +78,5 @@ def test_real_photos_equal_transformers(outside) -> None:
             with PIL.Image.open(path) as picture:
                 raw = _theirs(mode, 336)(picture, do_rescale=False, do_normalize=False, return_tensors="pt")
             pixels = _ours(mode, 336).pixels(Image(path=str(path)))
+            assert isinstance(pixels, torch.Tensor)
             assert torch.equal(raw["pixel_values"][0].to(torch.uint8), pixels), (path, mode)

@@ -107,6 +107,20 @@ def test_reloading_keeps_the_ids(tmp_path: Path, family: str, model_type: str | 
         assert theirs(text)["input_ids"] == before.hf(text)["input_ids"]
 
 
+@pytest.mark.parametrize("legacy", [True, False])
+def test_transformers_own_llama_class_is_made_to_agree(tmp_path: Path, legacy: bool) -> None:
+    """It builds its own treatment of spaces, whatever tokenizer.json says, and old and new differ."""
+    converted = tiny_tokenizers.llama()
+    converted.save(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    settings |= {"tokenizer_class": "LlamaTokenizer", "legacy": legacy}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    loaded = load_tokenizer(tmp_path)
+    for text in texts(200, seed=2):
+        assert loaded.encode_text(text) == converted.encode_text(text)
+        assert loaded.hf(text)["input_ids"] == converted.hf(text)["input_ids"]
+
+
 def test_a_folder_with_nothing_but_a_sentencepiece_file_loads(tmp_path: Path) -> None:
     tiny_tokenizers.train_sentencepiece(tmp_path)
     (tmp_path / "added_tokens.json").write_text(json.dumps({"<|im_start|>": 480}))

@@ -58,7 +58,7 @@ def _messages(conversation: Conversation) -> list[dict[str, Any]]:
 
 def _check(folder: Path, processor: Processor) -> None:
     processor.save(folder)
-    theirs = LlavaProcessor.from_pretrained(folder, backend="pil")
+    theirs: Any = LlavaProcessor.from_pretrained(folder, backend="pil")
     again = Processor.load(folder)
     for turns in ASKED:
         conversation = Conversation("c", turns)

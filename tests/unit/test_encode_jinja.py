@@ -41,7 +41,7 @@ def _learnt(source: str, turns: tuple[Turn, ...] = TALK) -> str:
     processor = Processor(tokenizer, JinjaTemplate(source, tokenizer), ImageProcessor(32), 1)
     sample = processor.encode(Conversation("c", turns))
     assert isinstance(sample, Sample), sample
-    return "|".join(
+    return "".join(
         tokenizer.decode([token], skip_special_tokens=False)
         for token, learnt in zip(sample.ids.tolist(), sample.supervised.tolist(), strict=True)
         if learnt
@@ -49,22 +49,22 @@ def _learnt(source: str, turns: tuple[Turn, ...] = TALK) -> str:
 
 
 def test_the_answer_and_its_stop_are_learnt() -> None:
-    assert _learnt(CHATML).replace("|", "") == "A cat, </s> I'd say.<im_end><im_end>".replace(
-        "<im_end>", "<|im_end|>".replace("|", "")
-    )
-    assert _learnt(INST).replace("|", "") == " A cat, </s> I'd say.<end_of_text> <end_of_text>"
+    words = "A cat, </s> I'd say."
+    assert _learnt(CHATML) == words + "<|im_end|>" * 2
+    assert _learnt(INST) == f" {words}<|end_of_text|> <|end_of_text|>"
 
 
 def test_chatml_in_jinja_is_our_chatml() -> None:
     tokenizer = tiny_tokenizers.byte_level()
     system = Turn("system", ("You look.",))
-    both = [
+    jinja, ours = (
         Processor(tokenizer, template, ImageProcessor(32), 1).encode(Conversation("c", (system, *TALK)))
         for template in (JinjaTemplate(CHATML, tokenizer), TEMPLATES["chatml"])
-    ]
-    assert all(isinstance(sample, Sample) for sample in both)
-    assert both[0].ids.tolist() == both[1].ids.tolist()
-    assert both[0].supervised.tolist() == both[1].supervised.tolist()
+    )
+    assert isinstance(jinja, Sample)
+    assert isinstance(ours, Sample)
+    assert jinja.ids.tolist() == ours.ids.tolist()
+    assert jinja.supervised.tolist() == ours.supervised.tolist()
 
 
 @pytest.mark.parametrize(

@@ -170,11 +170,12 @@ def test_control_tokens_may_swallow_white_space() -> None:
     assert tokenizer.decode(sample.ids[sample.supervised].tolist(), skip_special_tokens=False) == "yes<|end_of_text|>"
 
 
-def test_sentencepiece_spaces_are_put_before_every_stretch() -> None:
-    """Transformers' newer Llama tokenizers put one before the first stretch only, and take a leading space for it."""
+@pytest.mark.parametrize("scheme", ["first", "always"])
+def test_sentencepiece_spaces_are_put_before_every_stretch(scheme: str) -> None:
+    """Transformers' newer Llama tokenizers put one before the first stretch only; both take a leading space for it."""
     state = Backend.from_str(tiny_tokenizers.llama_hf().backend_tokenizer.to_str())
     state.normalizer = None  # pyright: ignore[reportAttributeAccessIssue]
-    state.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    state.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
     hf = PreTrainedTokenizerFast(tokenizer_object=state, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
     settled, converted = Tokenizer(hf), tiny_tokenizers.llama()
     for text in ("a house", " a house", "   a", "\na", ""):
