@@ -27,16 +27,17 @@ class LinearStack(nn.Module):
     def __init__(self, name: str, depth: int, vision_width: int, language_width: int) -> None:
         super().__init__()
         self.name = name
-        self.depth = depth
         for layer in range(1, depth + 1):
             width_in = vision_width if layer == 1 else language_width
             self.add_module(f"linear_{layer}", nn.Linear(width_in, language_width))
 
     def forward(self, features: Tensor) -> Tensor:
         """[N, P, V] -> [N, P, D]"""
-        for layer in range(1, self.depth + 1):
-            linear = cast(nn.Linear, getattr(self, f"linear_{layer}"))
-            features = linear(features if layer == 1 else functional.gelu(features))
+        layers = [cast(nn.Linear, layer) for layer in self.children()]
+        # A tower is often stored in another type than the rest.
+        features = layers[0](features.to(layers[0].weight.dtype))
+        for layer in layers[1:]:
+            features = layer(functional.gelu(features))
         return features
 
 

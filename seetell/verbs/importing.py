@@ -17,7 +17,6 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from transformers.utils.hub import cached_file
 
 from seetell.console import BadInput, ServiceError, UsageError, say
 from seetell.encode.image import ImageProcessor
@@ -32,7 +31,7 @@ from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, save_model
 
 PROJECTOR = "mm_projector.bin"
-FILES = ["*.json", "*.model", "*.jinja", "*.txt", "*.safetensors"]
+FILES = ["*.json", "*.model", "*.jinja", "*.txt"]
 SENTENCEPIECE = "tokenizer.model"
 BESIDE_WEIGHTS = [FACTS_FILE, "*processor_config.json", "*token*", "vocab.json", "merges.txt", "chat_template*"]
 
@@ -97,26 +96,17 @@ def _located(source: str | Path) -> Path:
     """The source on this machine, fetched from the hub if it is a name there."""
     if Path(source).exists():
         return Path(source)
-    name = str(source)
     try:
-        weights = ["*.safetensors"] if _has_safetensors(name) else ["*.bin"]
-        return Path(snapshot_download(name, allow_patterns=[*FILES, *weights]))
+        folder = Path(snapshot_download(str(source), allow_patterns=[*FILES, "*.safetensors", PROJECTOR]))
+        if not any(folder.glob("*.safetensors")) and not (folder / PROJECTOR).exists():
+            folder = Path(snapshot_download(str(source), allow_patterns=[*FILES, "pytorch_model*.bin"]))
+        return folder
     except HFValidationError:
         raise BadInput(f"There is no folder {source}, and it is no name on the hub.") from None
     except LocalEntryNotFoundError:
-        raise ServiceError(
-            f"{source} is no folder here and not in the hub's cache, and the hub cannot be asked."
-        ) from None
+        raise ServiceError(f"There is no folder {source}, nor is it in the hub's cache, and no hub answers.") from None
     except HfHubHTTPError as error:
         raise ServiceError(f"The hub did not give {source}: {str(error).splitlines()[0]}") from error
-
-
-def _has_safetensors(name: str) -> bool:
-    """Whether a hub repository has weights in safetensors; older ones hold torch's own files."""
-    return any(
-        cached_file(name, file, _raise_exceptions_for_missing_entries=False) is not None
-        for file in ("model.safetensors.index.json", "model.safetensors")
-    )
 
 
 def _model(folder: Path, vision: str | None, template: str | None) -> tuple[VLM, Processor]:

@@ -1,4 +1,4 @@
-"""Weights in every layout that LLaVA has had: read exactly, written exactly, and refused by name when they are not whole."""
+"""Weights in every layout that LLaVA has had: read exactly, written exactly, refused by name when not whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPImageProcessorPil, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
-from seetell.console import BadInput, UsageError
+from seetell.console import BadInput, ServiceError, UsageError
 from seetell.encode.processor import Processor
 from seetell.model.layouts import hub_name
 from seetell.model.parts import load_parts
@@ -23,7 +23,7 @@ from seetell.model.weights import load_model, own_tensors, save_model
 from seetell.verbs.exporting import export_model
 from seetell.verbs.importing import import_model
 from tests.tiny_models import MEAN, PATCH_PX, SIDE_PX, SLOTS, STD, tiny_language, tiny_vision, tiny_vlm
-from tests.tiny_tokenizers import byte_level_hf
+from tests.tiny_tokenizers import byte_level_hf, train_sentencepiece
 
 TEXT_ROWS = len(byte_level_hf())  # <image> is the next id; every tiny tokenizer has a pad token
 
@@ -248,6 +248,24 @@ def test_first_releases(tmp_path: Path, kind: str, connector: str, with_tower: b
     assert_transformers_loads(other)
 
 
+def test_a_first_release_with_a_sentencepiece_file(tmp_path: Path) -> None:
+    """As they are on the hub: no tokenizer.json, no fast class. The file is taken along, there and back."""
+    source = tmp_path / "source"
+    as_original(source, "llava", "mlp2", False, "square")
+    for path in source.glob("*token*"):
+        path.unlink()
+    train_sentencepiece(source, TEXT_ROWS)
+    words = json.loads((source / "config.json").read_text())
+    import_model(source, tmp_path / "first")
+    vlm, processor = load_model(tmp_path / "first"), Processor.load(tmp_path / "first")
+    assert vlm.image_id == processor.tokenizer.image_id <= words["vocab_size"]
+    assert processor.image_processor.mode == "square"
+    export_model(tmp_path / "first", "original", tmp_path / "out")
+    import_model(tmp_path / "out", tmp_path / "second")
+    assert (tmp_path / "second" / "tokenizer.model").read_bytes() == (source / "tokenizer.model").read_bytes()
+    assert same(tensors_in(tmp_path / "second"), tensors_in(tmp_path / "first"))
+
+
 def test_trained_rows_survive_the_first_layout(tmp_path: Path) -> None:
     """Rows that training has moved off the mean are kept: that layout allows more rows than tokens."""
     as_original(tmp_path / "source", "llava_llama", "mlp2", False)
@@ -267,7 +285,7 @@ def test_stage_one_projector(tmp_path: Path) -> None:
     vlm.language.save_pretrained(language)
     byte_level_hf().save_pretrained(language)
     file = tmp_path / "mm_projector.bin"
-    linear = {name: tensor for name, tensor in vlm.connector.state_dict().items()}
+    linear = dict(vlm.connector.state_dict())
     names = {"linear_1": "0", "linear_2": "2"}
     held = {f"model.mm_projector.{names[name[:8]]}{name[8:]}": tensor for name, tensor in linear.items()}
     torch.save(held, file)
@@ -406,3 +424,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
         export_model(tmp_path, "onnx", tmp_path / "out")
     with pytest.raises(BadInput, match=r"no config\.json"):
         import_model(tmp_path, tmp_path / "out")
+    with pytest.raises(BadInput, match="no name on the hub"):
+        import_model(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(ServiceError, match="nor is it in the hub's cache"):
+        import_model("nobody/nothing", tmp_path / "out")
