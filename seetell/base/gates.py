@@ -18,9 +18,8 @@ from transformers import CLIPVisionModel, LlamaForCausalLM, PreTrainedTokenizerF
 
 from seetell.base.text import describe, user
 from seetell.base.vision import LAYER, centre_patch, normalized, picture
-from seetell.evals.drawn import normal
 from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, make_layout
-from seetell.sources.drawn.questions import TYPES, Question, ask
+from seetell.sources.drawn.questions import TYPES, Question, ask, is_right
 
 GATE = 0.97
 
@@ -85,7 +84,7 @@ def _asked(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, type: st
     for start in range(0, count, 50):
         batch = papers[start : start + 50]
         for (_, question), text in zip(batch, _greedy(model, tokenizer, [prompt for prompt, _ in batch]), strict=True):
-            yield float(normal(text) in {normal(accepted) for accepted in question.accepted})
+            yield float(is_right(text, question.accepted))
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -24,7 +24,8 @@ from seetell.console import say
 
 CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VOCABULARY = 1024
-TOLD_WEIGHT = 0.05  # what is told in the prompt is random; little is learnt from predicting it
+GROWING = 0.3  # of the time goes by before the texts are as hard as they will be
+TOLD_WEIGHT = 0.02  # what is told in the prompt is random; little is learnt from predicting it
 
 
 def train_tokenizer(documents_read: int = 6000) -> PreTrainedTokenizerFast:
@@ -84,12 +85,14 @@ def encode(tokenizer: PreTrainedTokenizerFast, pieces: list[Piece]) -> tuple[lis
     return ids, weights
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(
+    tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, grown: Callable[[], float] = lambda: 1.0
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless (ids [B, T], weights [B, T]) of about `tokens` each, padded only among rows of similar length."""
-    stream = documents(seed)
+    stream = documents(seed, grown)
     while True:
         pool = sorted(
-            (encode(tokenizer, pieces) for pieces in itertools.islice(stream, 1024)), key=lambda row: len(row[0])
+            (encode(tokenizer, pieces) for pieces in itertools.islice(stream, 512)), key=lambda row: len(row[0])
         )
         rows: list[list[tuple[list[int], list[float]]]] = [[]]
         for row in pool:
@@ -105,19 +108,28 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int) -> Itera
             )
 
 
-def pretrain(out: Path, seconds: float, *, seed: int = 0, tokens: int = 4096, peak_lr: float = 2e-3) -> None:
+def pretrain(
+    out: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    seconds: float,
+    *,
+    seed: int = 0,
+    tokens: int = 4096,
+    peak_lr: float = 1.5e-3,
+) -> None:
     """Train for `seconds` and save the model and its tokenizer as transformers folders under `out`."""
     torch.manual_seed(seed)
-    tokenizer = train_tokenizer()
     model = build(tokenizer)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
-    started, seen, log = time.monotonic(), 0, []
-    for step, (ids, weights) in enumerate(batches(tokenizer, seed, tokens)):
-        spent = (time.monotonic() - started) / seconds
-        if spent >= 1:
-            break
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    started, seen, told, log = time.monotonic(), 0, [], []
+
+    def spent() -> float:
+        return (time.monotonic() - started) / seconds
+
+    stream = batches(tokenizer, seed, tokens, grown=lambda: min(1.0, spent() / GROWING))
+    for step, (ids, weights) in enumerate(itertools.takewhile(lambda _: spent() < 1, stream)):
         for group in optimizer.param_groups:
-            group["lr"] = peak_lr * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
+            group["lr"] = peak_lr * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent())))
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(input_ids=ids).logits
         losses = cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
@@ -128,14 +140,14 @@ def pretrain(out: Path, seconds: float, *, seed: int = 0, tokens: int = 4096, pe
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         seen += ids.numel()
-        if step % 50 == 0:
-            said = float((losses.detach() * (share == 1.0)).sum() / (share == 1.0).sum())
+        told.append((losses.detach() * (share == 1.0)).sum().item() / (share == 1.0).sum().item())
+        if step % 50 == 49:
             log.append(
                 {
-                    "step": step,
+                    "step": step + 1,
                     "seconds": round(time.monotonic() - started),
                     "tokens": seen,
-                    "said_loss": round(said, 4),
+                    "said_loss": round(sum(told[-50:]) / 50, 4),
                 }
             )
             say(" ".join(f"{name} {value}" for name, value in log[-1].items()))

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from seetell.sources.drawn.layout import PLACES, Layout, Thing, make_layout
+from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, SIZES, Layout, Thing, make_layout
 from seetell.sources.drawn.questions import TYPES, ask
 from seetell.sources.drawn.words import captions, counted, join, named, sentence, setting
 
 MAP_SIDE = 6
+LISTED = (*COLOURS, *KINDS, *SIZES, "top", "left", "right", "bottom", "middle")
 DESCRIBE = (
     "Describe the picture.",
     "What is in the picture?",
@@ -52,45 +53,60 @@ def assistant(text: str) -> Piece:
     return Piece(f"{text}<|im_end|>\n", True)
 
 
-def documents(seed: int, split: str = "base") -> Iterator[list[Piece]]:
-    """Endless documents; a pure function of the seed."""
+def documents(seed: int, grown: Callable[[], float] = lambda: 1.0) -> Iterator[list[Piece]]:
+    """Endless documents; a pure function of the seed and of `grown`, which says how far the reader has come (0 to 1).
+
+    A beginner reads of one or two things in plain prose, and repeats lists word by word; looking things up comes many
+    times sooner so than from the full mixture at once.
+    """
     rng = random.Random(f"text:{seed}")
     while True:
-        layout = make_layout(split, rng.randrange(500_000_000), pairs="all")
+        share = grown()
+        layout = make_layout("base", rng.randrange(500_000_000), pairs="all")
+        layout = replace(layout, things=layout.things[: 2 + int(4 * share)])
         draw = rng.random()
-        if draw < 0.84:
-            yield conversation(layout, rng)
-        elif draw < 0.97:
-            yield paraphrase(layout, rng)
+        if draw < 0.12 - 0.09 * share:
+            yield repeat(rng)
+        elif draw < 0.86:
+            yield conversation(layout, rng, share)
+        elif draw < 0.98:
+            yield paraphrase(layout, rng, share)
         else:
             greetings = rng.sample(GREETINGS, rng.randint(1, 3))
             yield [piece for said, reply in greetings for piece in (user(said), assistant(reply))]
 
 
-def conversation(layout: Layout, rng: random.Random, turns: int = 8) -> list[Piece]:
+def repeat(rng: random.Random) -> list[Piece]:
+    """A random list of words, and the same once more."""
+    words = "".join(f" {rng.choice(LISTED)}" for _ in range(rng.randint(4, 30)))
+    return [Piece(words.strip() + ".\n", False), Piece(words.strip() + ".\n", True)]
+
+
+def conversation(layout: Layout, rng: random.Random, grown: float = 1.0, turns: int = 8) -> list[Piece]:
     """A description and questions about it; the first question stands before or after the description."""
     pieces: list[Piece] = []
-    description = describe(layout, rng)
+    description = describe(layout, rng, grown)
     for number in range(turns):
         text, answer = _question(layout, rng)
         if number == 0:
-            text = f"{text}\n{description}" if rng.random() < 0.3 else f"{description}\n{text}"
+            text = f"{text}\n{description}" if rng.random() < 0.3 * grown else f"{description}\n{text}"
         pieces += [user(text), assistant(answer)]
     return pieces
 
 
 def _question(layout: Layout, rng: random.Random) -> tuple[str, str]:
-    if rng.random() < 0.06:
-        return rng.choice(DESCRIBE), sentence(join([named(thing, rng, size=False) for thing in raster(layout.things)]))
+    if rng.random() < 0.04:
+        things = raster(layout.things)
+        return rng.choice(DESCRIBE), sentence(join([named(thing, rng, size=False) for thing in things]))
     while True:
         question = ask(layout.things, rng.choice(TYPES), rng)
         if question:
             return question.text, question.accepted[0]
 
 
-def paraphrase(layout: Layout, rng: random.Random) -> list[Piece]:
+def paraphrase(layout: Layout, rng: random.Random, grown: float = 1.0) -> list[Piece]:
     """One way to say it, then captions of it: what stage 1 asks for once a picture stands in the first place."""
-    told = [Piece(describe(layout, rng) + "\n", False)]
+    told = [Piece(describe(layout, rng, grown) + "\n", False)]
     return told + [Piece(caption + "\n", True) for caption in rng.sample(captions(layout, layout.things, rng), 2)]
 
 
@@ -98,9 +114,11 @@ def raster(things: tuple[Thing, ...]) -> list[Thing]:
     return sorted(things, key=lambda thing: (thing.row, thing.column))
 
 
-def describe(layout: Layout, rng: random.Random) -> str:
-    """The whole truth about a layout in one of six forms."""
-    return rng.choices(tuple(FORMS.values()), weights=(3, 3, 1, 3, 3, 1))[0](layout, rng)
+def describe(layout: Layout, rng: random.Random, grown: float = 1.0) -> str:
+    """The whole truth about a layout in one of six forms; a beginner meets the first two."""
+    forms = tuple(FORMS.values())
+    weights = (3, 3, 1, 3, 3, 1) if rng.random() < grown else (1, 1, 0, 0, 0, 0)
+    return rng.choices(forms, weights)[0](layout, rng)
 
 
 def _prose(layout: Layout, rng: random.Random) -> str:

@@ -13,17 +13,18 @@ import json
 import math
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from seetell.console import say
-from seetell.sources.drawn.layout import PLACES, Layout, Thing, make_layout
+from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, SIZES, Layout, Thing, make_layout
 from seetell.sources.drawn.render import draw
 from seetell.sources.drawn.words import PLACE_PHRASES, captions, named
 
@@ -175,15 +176,28 @@ def spoken_of(picture: Picture, rng: random.Random) -> list[Region]:
     return [region for region in picture.regions if region.thing is not None] + rng.sample(empty, min(1, len(empty)))
 
 
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What one step lost: pictures against captions, patches against whole phrases, and against single facets."""
+
+    caption: Tensor
+    phrase: Tensor
+    facet: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return 0.3 * self.caption + self.phrase + self.facet
+
+
 def step_losses(
     model: CLIPModel, tokenizer: PreTrainedTokenizerFast, batch: list[Picture], rng: random.Random
-) -> tuple[Tensor, Tensor]:
-    """(picture-caption loss, patch-phrase loss)."""
+) -> Losses:
+    """The three contrasts of a batch of pictures, two patches of every thing."""
     scale = model.logit_scale.exp().clamp(max=100)
     pixels = normalized(torch.stack([each.pixels for each in batch]))
     seen = model.vision_model(pixel_values=pixels, output_hidden_states=True)
     told = [rng.choice(captions(each.layout, each.things, rng)[0:5:2]) for each in batch]
-    regions = [(row, region) for row, each in enumerate(batch) for region in spoken_of(each, rng)]
+    regions = [(row, region) for row, each in enumerate(batch) for region in spoken_of(each, rng)] * 2
     texts = text_features(model, tokenizer, told + [phrase(region, rng) for _, region in regions])
     whole = normalize(model.visual_projection(seen.pooler_output).float(), dim=-1)
     rows, columns = [row for row, _ in regions], [1 + rng.choice(region.patches) for _, region in regions]  # 0 is CLS
@@ -191,10 +205,36 @@ def step_losses(
     local = normalize(model.visual_projection(model.vision_model.post_layernorm(patches)).float(), dim=-1)
     keys = {each: i for i, each in enumerate(dict.fromkeys(key(region) for _, region in regions))}
     groups = torch.tensor([keys[key(region)] for _, region in regions])
-    return (
+    return Losses(
         contrast(whole, texts[: len(batch)], torch.eye(len(batch), dtype=torch.bool), scale),
         contrast(local, texts[len(batch) :], groups[:, None] == groups[None], scale),
+        facet_loss(model, tokenizer, local, [region.thing for _, region in regions], scale),
     )
+
+
+FACETS: tuple[tuple[str, Sequence[str], str], ...] = (
+    ("kind", KINDS, "{}"),
+    ("colour", tuple(COLOURS), "something {}"),
+    ("place", PLACES, "something at the {}"),
+    ("size", tuple(SIZES), "something {}"),
+)
+
+
+def facet_loss(
+    model: CLIPModel, tokenizer: PreTrainedTokenizerFast, local: Tensor, things: Sequence[Thing | None], scale: Tensor
+) -> Tensor:
+    """Each patch [R, D] against all phrases of one facet (`car`, `something red`): the whole phrase alone tells most
+    things apart by colour and place, and would leave the kinds for last."""
+    shown = torch.tensor([thing is not None for thing in things])
+    phrases = [form.format(value) for _, values, form in FACETS for value in values]
+    texts = text_features(model, tokenizer, phrases)
+    losses, first = [], 0
+    for name, values, _ in FACETS:
+        labels = torch.tensor([values.index(getattr(thing, name)) for thing in things if thing is not None])
+        logits = local[shown] @ texts[first : first + len(values)].T * scale
+        losses.append(cross_entropy(logits, labels))
+        first += len(values)
+    return torch.stack(losses).mean() * 2
 
 
 def pretrain(
@@ -207,18 +247,21 @@ def pretrain(
     pool_size: int = 12_000,
     uses: int = 4,
     peak_lr: float = 1e-3,
+    start: Path | None = None,
+    first: int = 500_000_000,
 ) -> None:
-    """Train for `seconds`; every picture is drawn once and seen about `uses` times before it leaves the pool."""
+    """Train for `seconds`, from nothing or on from a folder; every picture (layouts from `first` on) is seen about
+    `uses` times before it leaves the pool."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
-    model = build(tokenizer)
+    model = build(tokenizer) if start is None else CLIPModel.from_pretrained(start, dtype=torch.float32)
     model.set_attn_implementation("eager")  # the CPU's fused attention backward takes 45 % of a step at 65 tokens
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     started, step, drawn, log = time.monotonic(), 0, 0, []
     pool: list[Picture] = []
     while (spent := (time.monotonic() - started) / seconds) < 1:
         for _ in range(batch_size if len(pool) < 20 * batch_size else batch_size // uses):
-            fresh = picture(make_layout("base", 500_000_000 + drawn))
+            fresh = picture(make_layout("base", first + drawn))
             drawn += 1
             if not fresh.things:
                 continue
@@ -229,25 +272,18 @@ def pretrain(
         for group in optimizer.param_groups:
             group["lr"] = peak_lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
         with torch.autocast("cpu", torch.bfloat16):
-            whole, local = step_losses(model, tokenizer, rng.sample(pool, min(batch_size, len(pool))), rng)
-        (whole + local).backward()
+            losses = step_losses(model, tokenizer, rng.sample(pool, min(batch_size, len(pool))), rng)
+        losses.total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         step += 1
         if step % 50 == 1:
-            log.append(
-                {
-                    "step": step,
-                    "seconds": round(time.monotonic() - started),
-                    "drawn": drawn,
-                    "seen": step * batch_size,
-                    "caption_loss": round(whole.item(), 4),
-                    "region_loss": round(local.item(), 4),
-                }
-            )
+            said = {name: round(getattr(losses, name).item(), 4) for name in ("caption", "phrase", "facet")}
+            seconds_spent = round(time.monotonic() - started)
+            log.append({"step": step, "seconds": seconds_spent, "drawn": drawn, "seen": step * batch_size, **said})
             say(" ".join(f"{name} {value}" for name, value in log[-1].items()))
-        if step % 500 == 0:
+        if step % 200 == 0:
             save(model, tokenizer, out)
     save(model, tokenizer, out)
     (out / "log.json").write_text(json.dumps(log))

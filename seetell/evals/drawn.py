@@ -7,16 +7,13 @@ no list of candidates, no likelihoods. Constant answers gain little, since no an
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from seetell.sources.drawn.questions import TYPES
+from seetell.sources.drawn.questions import TYPES, is_right, normal
 from seetell.sources.drawn.scenes import drawn_scenes, questions_about
 from seetell.types import Answer, Item
-
-ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def items(scene_count: int, *, pairs: str = "seen", seed: int = 0) -> list[Item]:
@@ -33,12 +30,8 @@ def blind(items: Sequence[Item]) -> list[Item]:
     return [replace(item, images=images[following[item.group]]) for item in items]
 
 
-def normal(text: str) -> str:
-    return " ".join(ARTICLES.sub(" ", text.lower().strip().removesuffix(".")).split())
-
-
 def score(item: Item, answer: Answer) -> float:
-    return float(normal(answer.text) in {normal(accepted) for accepted in item.accepted})
+    return float(is_right(answer.text, item.accepted))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from seetell.config import load_recipe
 from seetell.console import console, progress, say
 from seetell.evals import drawn as task
 from seetell.files import read_jsonl, write_json
+from seetell.generate.prompts import Kind
 from seetell.generate.write import write_conversations_of
 from seetell.infer.answerers import OurAnswerer
 from seetell.infer.engine import Engine
@@ -41,8 +42,8 @@ from seetell.types import Conversation, Item, Rejected, Scene
 SCENES = 5000
 TEST_SCENES = 250
 UNSEEN_SCENES = 120
-# Of the conversations: mostly short answers, which the test asks for, and some of each of the paper's three kinds.
-MIX = {"short": 85, "conversation": 5, "detail": 5, "complex": 5}
+# Of every scene short answers, which the test asks for; of every twentieth each of the paper's three kinds.
+MIX: dict[Kind, float] = {"short": 1.0, "conversation": 0.05, "detail": 0.05, "complex": 0.05}
 STAGES = ("before", "aligned", "tuned", "blind")
 SHORT = Sampling(max_new_tokens=16)
 

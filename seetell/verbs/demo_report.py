@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seetell.evals.drawn import normal
 from seetell.files import write_atomic
 from seetell.page import Card, Line, Page
-from seetell.sources.drawn.questions import TYPES
+from seetell.sources.drawn.questions import TYPES, is_right
 
 if TYPE_CHECKING:
     from seetell.types import Item
@@ -64,9 +63,8 @@ def _cards(measured: Measured) -> list[Card]:
 
 
 def _lines(item: Item, measured: Measured) -> list[Line]:
-    accepted = {normal(text) for text in item.accepted}
     said = {stage: measured.answers[stage].get(item.id, "") for stage in ("before", "tuned")}
     return [
         Line(item.kind, f"{item.question} — {item.accepted[0]}"),
-        *(Line(stage, text[:60], normal(text) in accepted) for stage, text in said.items()),
+        *(Line(stage, text[:60], is_right(text, item.accepted)) for stage, text in said.items()),
     ]

@@ -9,8 +9,9 @@ are drawn: existence is half yes and prefers pairs whose parts are there separat
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from seetell.sources.drawn.layout import COLOURS, HELD_OUT_PAIRS, KINDS, Thing
@@ -41,6 +42,7 @@ HELD_OUT: dict[str, tuple[str, ...]] = {
     "columns": ("Do you see the {one} left or right of the {other}?",),
     "rows": ("Do you see the {one} above or below the {other}?",),
 }
+ARTICLES = re.compile(r"\b(a|an|the)\b")
 TYPES = ("existence", "count", "colour", "kind", "place", "relation")
 
 
@@ -52,6 +54,16 @@ class Question:
     text: str
     accepted: tuple[str, ...]
     unseen: bool = False
+
+
+def normal(text: str) -> str:
+    """A short answer as it is compared: lower-cased, without articles and the final stop."""
+    return " ".join(ARTICLES.sub(" ", text.lower().strip().removesuffix(".")).split())
+
+
+def is_right(text: str, accepted: Iterable[str]) -> bool:
+    """Whether an answer equals an accepted one."""
+    return normal(text) in {normal(each) for each in accepted}
 
 
 def ask(things: Sequence[Thing], type: str, rng: random.Random, *, held_out_wordings: bool = False) -> Question | None:
