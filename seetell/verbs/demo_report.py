@@ -29,8 +29,8 @@ def write_report(
     page.paragraph(
         f"{report['n_questions']} open questions about {report['n_scenes']} scenes that no training drew. Right means "
         "equal to an accepted short answer. before: the connector knows nothing yet. aligned: the connector "
-        "learned from captions. tuned: connector and language model learned from conversations. blind: the tuned model, shown "
-        "another scene's picture. best constant: what one and the same answer would get."
+        "learned from captions. tuned: connector and language model learned from conversations. blind: the tuned "
+        "model, shown another scene's picture. best constant: what one and the same answer would get."
     )
     constant = report["best_constant"]
     rows = [[type, *(report["by_type"][type][stage] for stage in stages), constant[type]] for type in TYPES]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_a_layout_is_a_pure_function_of_split_and_index():
 
 def test_splits_never_share_a_seed():
     starts = sorted(SPLITS.values())
-    assert all(later - earlier >= SPLIT_SIZE for earlier, later in zip(starts, starts[1:], strict=False))
+    assert all(later - earlier >= SPLIT_SIZE for earlier, later in pairwise(starts))
     with pytest.raises(ValueError, match="lies in"):
         make_layout("base", SPLIT_SIZE)
 
@@ -41,7 +42,7 @@ def test_one_colour_of_every_kind_is_held_out_of_pictures_and_captions():
     for layout in layouts("train", 400):
         assert not {(thing.kind, thing.colour) for thing in layout.things} & HELD_OUT_PAIRS
         told = words_of(" ".join(captions(layout, layout.things, random.Random(0))))
-        assert not any((colour, kind) in zip(told, told[1:], strict=False) for kind, colour in HELD_OUT_PAIRS)
+        assert not any((colour, kind) in pairwise(told) for kind, colour in HELD_OUT_PAIRS)
     assert all(
         any((thing.kind, thing.colour) in HELD_OUT_PAIRS for thing in layout.things)
         for layout in layouts("held-out", 50, "unseen")
