@@ -235,6 +235,36 @@ def chat(
     )
 
 
+@app.command("eval")
+def evaluate(
+    task: Annotated[str, typer.Argument(help="A benchmark, such as drawn, llava_bench_wild or pope.")],
+    model: Annotated[
+        list[str], typer.Option(help="A model folder, openai:NAME@URL, text:NAME@URL or answers:FILE. Repeatable.")
+    ],
+    out: OutOption,
+    data: Annotated[Path | None, typer.Option(help="The benchmark's files (docs/data.md); else data/TASK.")] = None,
+    judge: Annotated[str, typer.Option(help="For judged tasks: openai:NAME@URL, replay:FILE or rules.")] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="Asks only the first so many questions.")] = None,
+    both_orders: Annotated[bool, typer.Option("--both-orders", help="Judges both orders of the answers.")] = False,
+    device: DeviceOption = Device.auto,
+    dtype: Annotated[Dtype, typer.Option(help="How numbers are kept.")] = Dtype.auto,
+) -> None:
+    """Asks a model a benchmark's questions and scores the answers; run again, it goes on."""
+    from seetell.verbs.eval import eval
+
+    eval(
+        task,
+        model,
+        out,
+        data=data,
+        judge=judge,
+        limit=limit,
+        both_orders=both_orders,
+        device=device.value,
+        dtype=dtype.value,
+    )
+
+
 @app.command()
 def score(
     task: Annotated[str, typer.Argument(help="scienceqa, pope, mme, textvqa, llava_bench, mmvet or caption.")],

@@ -25,7 +25,7 @@ _SPLIT_WORDS = {
 
 def words(caption: str) -> tuple[str, ...]:
     found: list[str] = []
-    for word in _WORD.findall(caption.lower().replace("’", "'")):
+    for word in map(str, _WORD.findall(caption.lower().replace("’", "'"))):
         if clitic := _CLITIC.fullmatch(word):
             found += clitic.groups()
         else:

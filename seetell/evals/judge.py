@@ -135,10 +135,18 @@ class Judge:
             self.calls += 1
             done()
 
+        def failed(ask: Ask, reason: str) -> None:
+            del ask, reason
+            done()
+
+        def may_send(ask: Ask) -> str:
+            del ask
+            return ""
+
         waiting = [Ask(request, key) for key, request in keys.items() if key not in journal]
         for _ in range(len(keys) - len(waiting)):
             done()
-        asker = Asker(model, journal, Limiter(self.concurrency), Hearing(answered, lambda ask, reason: done()))
+        asker = Asker(model, journal, Limiter(self.concurrency), Hearing(answered, failed, may_send))
         try:
             return await asker.run(iter(waiting))
         finally:

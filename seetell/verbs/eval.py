@@ -1,0 +1,190 @@
+"""`seetell eval`: asks a model the questions of a benchmark, scores the answers, and reports.
+
+    out/runs/<model>/   what was said and what came of it; killed at any moment, the same command goes on
+    out/judge-*.jsonl   what the judge said: a journal that can be handed on and replayed
+    out/report.html     all runs that out holds, side by side      out/report.json, out/report.md
+
+A second model with the same --out joins the report of the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seetell.config import pick
+from seetell.console import BadInput, ServiceError, UsageError, say
+from seetell.files import as_object, read_json, sha256_file, write_atomic, write_json
+
+if TYPE_CHECKING:
+    from seetell.evals.judge import Judge
+    from seetell.evals.run import Run
+    from seetell.evals.task import Task
+    from seetell.types import Answerer
+
+RUNS = "runs"
+SLOTS = 64
+
+
+def eval(
+    task: str,
+    models: Sequence[str],
+    out: str | Path,
+    *,
+    data: str | Path | None = None,
+    judge: str = "",
+    limit: int | None = None,
+    both_orders: bool = False,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> Path:
+    """Runs every model in turn; returns the report's path. Failed judgements are a ServiceError at the end."""
+    from seetell.evals.run import limited, run
+    from seetell.evals.tasks import TASKS
+
+    chosen = pick(TASKS, task, "task")
+    out = Path(out)
+    if not models:
+        raise UsageError("There is nobody to ask: give --model.")
+    items = limited(_items(chosen, data), limit)
+    out.mkdir(parents=True, exist_ok=True)
+    _one_task(out, chosen.name)
+    asked = _judge(judge, out, both_orders) if chosen.judging is not None else None
+    if chosen.judging is not None and asked is None:
+        raise UsageError(f"{task} is judged: give --judge openai:NAME@URL, replay:FILE or rules.")
+    lost = 0
+    for spec in models:
+        folder = out / RUNS / slug(spec)
+        with _answerer(spec, folder, chosen, device, dtype) as (answerer, about):
+            facts: dict[str, Any] = {
+                "name": slug(spec),
+                "task": chosen.name,
+                "model": spec,
+                **about,
+                "limit": limit,
+                "judge": asked.name if asked else None,
+                "both_orders": both_orders,
+                "prompt": items[0].question,
+                "version": metadata.version("seetell"),
+            }
+            lost += sum(run(chosen, items, answerer, folder, facts, asked).unscored.values())
+    report = write_report(out, chosen, {item.id: item.images for item in items})
+    if lost:
+        raise ServiceError(f"{lost} judgements failed and are in no figure; the same command asks for them again.")
+    return report
+
+
+def write_report(out: Path, task: Task, pictures: dict[str, Any]) -> Path:
+    """The report over all runs that `out` holds; the figures also go to standard output."""
+    from seetell.evals.report import Figures, figures_lines, markdown, markdown_table
+    from seetell.evals.report_page import page
+    from seetell.evals.run import stored_run
+
+    folders = sorted(path.parent for path in (out / RUNS).glob("*/scores.jsonl"))
+    runs: list[Run] = [stored_run(folder, task, pictures) for folder in folders]
+    figures = Figures(task, runs)
+    write_json(out / "report.json", figures.to_json())
+    write_atomic(out / "report.md", markdown(figures))
+    write_atomic(out / "report.html", page(figures))
+    print(markdown_table(*figures.metrics()))
+    for line in figures_lines(figures):
+        print(line)
+    say(f"Report: {out / 'report.html'}")
+    return out / "report.json"
+
+
+def slug(spec: str) -> str:
+    """A model's name as a folder's: the last parts of its path or address."""
+    kind, colon, rest = spec.partition(":")
+    if colon and kind in ("openai", "text", "answers"):
+        spec = Path(rest).stem if kind == "answers" else f"{kind}-{rest.partition('@')[0]}"
+    else:
+        parts = Path(spec).parts
+        spec = "-".join(parts[-2:] if parts[-1] in ("model", "aligned") else parts[-1:])
+    return re.sub(r"[^\w.-]+", "-", spec).strip("-.") or "model"
+
+
+def _items(task: Task, data: str | Path | None) -> list[Any]:
+    folder = Path(data) if data is not None else Path("data") / task.name
+    if not folder.is_dir() and task.name != "drawn":
+        raise BadInput(f"{folder} is absent. {task.title} needs {task.layout}; docs/data.md says where to get it.")
+    items = task.items(folder)
+    if not items:
+        raise BadInput(f"{folder} holds no question of {task.title}.")
+    return items
+
+
+def _one_task(out: Path, name: str) -> None:
+    for path in (out / RUNS).glob("*/run.json"):
+        before = str((as_object(read_json(path)) or {}).get("task"))
+        if before != name:
+            raise UsageError(f"{out} holds runs of {before}: use another --out for {name}.")
+
+
+def _judge(spec: str, out: Path, both_orders: bool) -> Judge | None:
+    from seetell.evals.answerers import endpoint
+    from seetell.evals.judge import Judge
+    from seetell.evals.rules_judge import RulesJudge
+
+    kind, _, rest = spec.partition(":")
+    if not spec:
+        return None
+    if spec == "rules":
+        return Judge(RulesJudge(), out / "judge-rules.jsonl", both_orders=both_orders)
+    if kind == "replay" and rest:
+        return Judge(None, Path(rest), both_orders=both_orders)
+    if kind == "openai" and rest:
+        model = endpoint(rest, "--judge openai:")
+        return Judge(model, out / f"judge-{slug(spec).removeprefix('openai-')}.jsonl", both_orders=both_orders)
+    raise UsageError(f"--judge should be openai:NAME@URL, replay:FILE or rules; it is {spec!r}.")
+
+
+@contextmanager
+def _answerer(
+    spec: str, folder: Path, task: Task, device: str, dtype: str
+) -> Iterator[tuple[Answerer, dict[str, Any]]]:
+    """Who is asked, and what the results say of them."""
+    from seetell.evals.answerers import AskedAnswerer, FileAnswerer, endpoint
+
+    kind, _, rest = spec.partition(":")
+    if kind in ("openai", "text") and rest:
+        model = endpoint(rest)
+        asked = AskedAnswerer(model, folder / "asked.jsonl", eyes=kind == "openai", max_new_tokens=task.max_new_tokens)
+        yield asked, {"kind": kind, "temperature": 0.0, "max_new_tokens": task.max_new_tokens}
+    elif kind == "answers" and rest:
+        path = Path(rest)
+        yield FileAnswerer(path), {"kind": "answers", "sha256": sha256_file(path)}
+    else:
+        yield _checkpoint(spec, task, device, dtype)
+
+
+def _checkpoint(spec: str, task: Task, device: str, dtype: str) -> tuple[Answerer, dict[str, Any]]:
+    """A model folder, ours or BLIP-2: what it is, its config says."""
+    from seetell.infer.sampling import Sampling
+
+    settings = Sampling(max_new_tokens=task.max_new_tokens)
+    folder = Path(spec)
+    config = as_object(read_json(folder / "config.json")) if (folder / "config.json").is_file() else None
+    about: dict[str, Any] = {
+        "temperature": 0.0,
+        "max_new_tokens": task.max_new_tokens,
+        "device": device,
+        "dtype": dtype,
+    }
+    if config is not None and config.get("model_type") in ("blip-2", "instructblip"):
+        from seetell.infer.blip2 import Blip2Answerer
+
+        return Blip2Answerer(folder, settings.max_new_tokens, device, dtype), {"kind": "blip-2", **about}
+    from seetell.infer.answerers import OurAnswerer
+    from seetell.infer.loading import load
+
+    model = load(folder, device, dtype, slots=SLOTS)
+    ours = as_object(read_json(folder / "seetell.json")) if (folder / "seetell.json").is_file() else None
+    for name in ("template", "image_mode"):
+        about[name] = (ours or {}).get(name)
+    about["config_sha256"] = sha256_file(folder / "config.json")[:16]
+    return OurAnswerer(model.engine, settings, slug(spec)), {"kind": "seetell", **about}
