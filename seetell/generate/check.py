@@ -25,22 +25,25 @@ _CONTROL = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _ROLE = re.compile(
-    r"^\W*(?:user|assistant|human|system|gpt|bot|ai)\W*:|\b(?-i:USER|ASSISTANT|HUMAN|SYSTEM|GPT)\s*:",
+    r"^\W*(?:user|assistant|human|system|gpt|bot|ai)\W*:|(?-i:USER|ASSISTANT|\bHUMAN|\bSYSTEM|\bGPT)\s*:",
     re.IGNORECASE | re.MULTILINE,
 )
-_FORMAT = re.compile(r"^\W*(?:question|answer)\s*\d*\W*:|^\s*={3,}\s*$", re.IGNORECASE | re.MULTILINE)
+_FORMAT = re.compile(
+    r"^\W*(?:question|answer|q|a)[ \t]*#?\d{0,2}\W{0,4}[:\uff1a]|^\s*=+\s*$", re.IGNORECASE | re.MULTILINE
+)
 _COORDINATES = re.compile(
     r"[\[(]\s*[01]?\.\d+\s*,\s*[01]?\.\d+|\b[01]?\.\d+\s*,\s*[01]?\.\d+\s*,\s*[01]?\.\d+|\b[xy][012]\s*[=:]|\b0\.\d{3}\b"
 )
 _GIVEN = r"(?:provided|given|supplied|listed)"
-_SOURCE = r"(?:captions?|sentences?|descriptions?|text|list)"
+_TEXTS = r"(?:captions?|sentences?|descriptions?)"
+_SOURCE = rf"(?:{_TEXTS}|text|list)"
 _SOURCES = rf"(?:{_SOURCE}|annotations?|bounding box(?:es)?|information|context|data)"
 _SAYS = r"(?:say|state|mention|describe|indicate|suggest|note)s?"
 _LEAK = re.compile(
     rf"\bbounding[ -]?box|\bb-?box(?:es)?\b|\bobject detections?\b|\b(?:the|these|object) coordinates\b"
     rf"|\b(?:the|these|those|this|your|my|five|each|other|all)\s(?:\w+\s)?captions?\b|\bcaptions? {_SAYS}\b"
     rf"|\b(?:the|image) descriptions? {_SAYS}\b|\b(?:the|five|these) (?:five )?sentences\b"
-    rf"|\b{_GIVEN} {_SOURCES}\b|\b{_SOURCES} (?:that (?:was|were|is|are) )?{_GIVEN}\b"
+    rf"|\b(?:provided|the {_GIVEN}) {_SOURCES}\b|\b{_TEXTS} (?:that (?:was|were|is|are) )?{_GIVEN}\b"
     rf"|\b(?:according to|based on) the {_SOURCE}\b",
     re.IGNORECASE,
 )
@@ -74,9 +77,10 @@ def leaks(text: str, scene: Scene) -> str:
     if _COORDINATES.search(text):
         return COORDINATES
     found = _LEAK.search(text)
-    if found and not any(found[0].lower() in caption.lower() for caption in scene.captions):
-        return LEAK
-    return ""
+    if not found:
+        return ""
+    noun = re.search(_SOURCE, found[0].lower())
+    return "" if noun and noun[0].removesuffix("s") in _words_of(scene) else LEAK
 
 
 # Nouns that are looked for: the word, and what else in captions or labels makes it true. People go by too many names.

@@ -37,11 +37,11 @@ _ODD = str.maketrans(
 )
 _FENCE = re.compile(r"\s*```[a-z]*\n(.*?)\n?```\s*", re.DOTALL)
 _HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]+", re.MULTILINE)
-_INLINE_SEPARATOR = re.compile(r"(?<=\S)[ \t]*={3,}[ \t]*|[ \t]*={3,}[ \t]*(?=\S)")
-_SEPARATOR = re.compile(r"[ \t]*(?:={2,}|-{3,}|\*{3,}|_{3,})[ \t]*")
+_INLINE_SEPARATOR = re.compile(r"(?<=[^\s=])[^\S\n]*={3,}[^\S\n]*|[^\S\n]*={3,}[^\S\n]*(?=[^\s=])")
+_SEPARATOR = re.compile(r"[^\S\n]*(?:=+|-{3,}|\*{3,}|_{3,})[^\S\n]*")
 _MARKER = re.compile(
-    r"[ \t]*(?:\d{1,2}[.)][ \t]*|[-*\u2022][ \t]+)?[*_]{0,3}(question|answer|q|a)[ \t]*#?\d{0,2}[ \t]*[*_]{0,3}"
-    r"[:\uff1a][*_]{0,3}[ \t]*(.*)",
+    r"[^\S\n]*(?:\d{1,2}[.)][^\S\n]*|[-*\u2022][^\S\n]+)?[*_]{0,3}(question|answer|q|a)[^\S\n]*#?\d{0,2}[^\S\n]*[*_]{0,3}"
+    r"[:\uff1a][*_]{0,3}[^\S\n]*(.*)",
     re.IGNORECASE,
 )
 _ANNOUNCED = re.compile(
@@ -241,7 +241,8 @@ def _fault(kind: Kind, question: str, answer: str, scene: Scene) -> tuple[str, s
     _refuse_poison(both)
     if kind == "short" and len(answer.split()) > MAX_SHORT_WORDS:
         return "long answer", "long answer dropped"
-    fault = check.REFUSAL if check.refuses(answer) else check.leaks(both, scene)
+    refused = check.refuses(question) or check.refuses(answer)
+    fault = check.REFUSAL if refused else check.leaks(both, scene)
     if not fault and check.absent(question, answer, scene, short=kind == "short"):
         fault = check.ABSENT
     return (fault, _BAD_PAIR[fault]) if fault else ("", "")
