@@ -131,12 +131,12 @@ class Asker:
             if self.limiter.hopeless():
                 self._stop("The endpoint has said nothing but 429 (too many requests) for minutes.")
         except Unanswered as error:
-            self.limiter.admitted()
+            self.limiter.admitted(left_at)
             self._lost(ask, error)
         except ServiceError as error:
             self._stop(str(error))
         else:
-            self.limiter.admitted()
+            self.limiter.admitted(left_at)
             seconds = self.limiter.clock() - left_at
             self.journal.answered(ask.key, completion, of=ask.of, again=ask.again, seconds=seconds)
             self._health.sick(error=False)

@@ -1,15 +1,16 @@
 """How many requests at a time, and how often: what an endpoint bears, found out while asking it.
 
-Two bounds move. The *window* is how many requests may be under way: it grows by half an answer until the endpoint first
-says 429, then by one a round trip, and is cut to three quarters when 429s come; up to where it was cut it grows back
-fast. The *pace* is how many may leave a second: there is none until the first 429; then it follows the rate at which
-requests are really admitted, a little above it, so that an endpoint that counts by the second or the minute is kept
-busy without being pestered. Caps on requests and tokens a minute, when the user sets them, are budgets beside these.
+Two bounds move. The *window* is how many requests may be under way: it grows by one an answer, up to the user's
+`--concurrency`, and is cut to three quarters when the endpoint says 429 more than now and then. The *pace* is how many
+may leave a second. There is none until the first 429; then it is tried out in rounds of fifty requests: a round without
+429 raises it, a few 429s leave it, more put it back to just below where it last went well. So an endpoint that counts by the
+second or the minute is kept busy without being pestered, and one that throws a 429 by chance loses nothing by it.
 
-A request that was told to come back later does so (`Retry-After`); when nothing but 429 is heard, everybody waits.
-Nothing here waits by itself or reads a clock of its own choice: `Asker` asks how long to pause.
+A request that was told to come back later does so (`Retry-After`); when nothing but 429 is heard, everybody waits. Caps
+on requests and tokens a minute, when the user sets them, are budgets beside these. Nothing here waits by itself or
+reads a clock of its own choice: `Asker` asks how long to pause.
 
-Source: additive increase, multiplicative decrease as in Jacobson 1988; growing back fast as in BIC.
+Source: additive increase, multiplicative decrease as in Jacobson 1988, here over rounds rather than round trips.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from time import monotonic
 
 START_WINDOW = 8
 CUT = 0.75
-FIRST_PACE = 0.5  # of what came through before the first 429, which a saved-up allowance may have flattered
-PACE_MARGIN = 1.1  # above what is admitted: at saturation one request in eleven hears 429
-PACE_GROWTH, FASTEST_PACE_GROWTH = 1.05, 2.0  # a second without 429; the growth itself grows while there is none
+FIRST_ROUND, ROUND = 16, 50  # requests over which a pace is judged: until it was first too high, and then
+FEW, MANY = 2, 8  # 429s in a round: so few raise the pace, so many end the round and lower it
+FIRST_STEP, FAR_STEP, NEAR_STEP = 1.5, 1.05, 1.005  # up: until the pace was first too high, far from that, near it
+BACK, DOWN = 0.97, 0.9  # down: from the last pace that went well, or from this one
 LOOK_BACK_S = 2.0
-LONG_LOOK_BACK_S = 60.0  # for endpoints that admit less than a few requests in the short one
-FEW = 8
+LOWEST_PACE = 1 / 60
 REFUSALS_TO_HOLD = 8  # in a row, with nothing admitted between them
 LONGEST_HOLD_S = 120.0
 REFUSALS_TO_GIVE_UP, GIVE_UP_AFTER_S = 20, 180.0
@@ -50,11 +51,11 @@ class Limiter:
             None if requests_per_minute is None else _Allowance(requests_per_minute, clock),
             None if tokens_per_minute is None else _Allowance(tokens_per_minute, clock),
         )
-        self._window_before_cut = math.inf
-        self._cut_at = self._next_leave = self._held_until = -math.inf
-        self._growth, self._grown_at = PACE_GROWTH, -math.inf
+        self._held_until = self._next_leave = -math.inf
         self._refused_in_row, self._admitted_last = 0, clock()
         self._admitted_at: deque[float] = deque()
+        self._round_began, self._lowered, self._heard, self._refused = -math.inf, -math.inf, 0, 0
+        self._went_well = self._too_high = math.inf
 
     def pause_s(self, tokens: float) -> float:
         """Seconds until a request of about so many tokens may leave; infinite while the window is full."""
@@ -63,7 +64,6 @@ class Limiter:
         now = self.clock()
         pause_s = max(0.0, self._held_until - now)
         if self.pace is not None:
-            self._grow_pace(now)
             pause_s = max(pause_s, self._next_leave - now)
         for cap, amount in zip(self._caps, (1.0, tokens), strict=True):
             if cap is not None:
@@ -87,32 +87,28 @@ class Limiter:
         if self._caps[1] is not None:
             self._caps[1].take(tokens_too_few)
 
-    def admitted(self) -> None:
-        """The endpoint let a request in, whatever became of it."""
-        self._refused_in_row, self._admitted_last = 0, self.clock()
-        self._admitted_at.append(self._admitted_last)
-        while self._admitted_at[0] < self._admitted_last - LONG_LOOK_BACK_S:
-            self._admitted_at.popleft()
-        if self.window < self._window_before_cut:
-            step = 0.5 if math.isinf(self._window_before_cut) else 1.0
+    def admitted(self, left_at: float) -> None:
+        """The endpoint let a request in that left at that time, whatever became of it."""
+        now = self.clock()
+        self._refused_in_row, self._admitted_last = 0, now
+        self.window = min(float(self.concurrency), self.window + 1)
+        if self.pace is None:
+            self._admitted_at.append(now)
+            while self._admitted_at[0] < now - LOOK_BACK_S:
+                self._admitted_at.popleft()
         else:
-            step = 1 / self.window
-        self.window = min(float(self.concurrency), self.window + step)
+            self._hear(left_at, refused=False)
 
     def refused(self, left_at: float, retry_after_s: float | None) -> None:
         """429 to a request that left at that time."""
         now = self.clock()
         self._refused_in_row += 1
-        if left_at > self._cut_at:  # one round trip, one cut
-            self._window_before_cut = 0.95 * self.window
-            self.window = max(1.0, CUT * self.window)
-            self._cut_at = now
         if self.pace is None:
-            self.pace = max(1 / LONG_LOOK_BACK_S, FIRST_PACE * self._rate(now))
-            self._admitted_at.clear()
-        elif left_at > self._grown_at or len(self._admitted_at) >= FEW:
-            self.pace = max(1 / LONG_LOOK_BACK_S, PACE_MARGIN * self._rate(now))
-        self._growth, self._grown_at = PACE_GROWTH, now
+            rate = len(self._admitted_at) / max(1.0, now - self._admitted_at[0]) if self._admitted_at else 1.0
+            self.pace, self._lowered = max(LOWEST_PACE, rate), now
+            self.window = max(1.0, CUT * self.window)
+        else:
+            self._hear(left_at, refused=True)
         if (over := self._refused_in_row - REFUSALS_TO_HOLD) >= 0:
             hold_s = min(60.0, 2.0**over) if retry_after_s is None else retry_after_s
             self._held_until = max(self._held_until, now + min(LONGEST_HOLD_S, hold_s))
@@ -122,17 +118,38 @@ class Limiter:
         waited_s = self.clock() - self._admitted_last
         return self._refused_in_row >= REFUSALS_TO_GIVE_UP and waited_s >= GIVE_UP_AFTER_S
 
-    def _rate(self, now: float) -> float:
-        """Requests admitted a second, of late."""
-        recent = [at for at in self._admitted_at if at >= now - LOOK_BACK_S]
-        times = recent if len(recent) >= FEW else list(self._admitted_at)
-        return len(times) / max(0.25, now - times[0]) if times else 0.0
+    def _hear(self, left_at: float, refused: bool) -> None:
+        """Judges the pace, by requests that left since it was last lowered."""
+        if left_at < self._lowered:
+            return
+        if self._heard == 0:
+            self._round_began = left_at
+        self._heard += 1
+        self._refused += refused
+        assert self.pace is not None
+        if self._refused >= MANY:
+            self._too_high = self.pace
+            if self._went_well < 0.999 * self.pace:
+                pace = BACK * self._went_well
+            else:
+                pace = self.pace * min(DOWN, max(1 / 3, 1 - self._refused / self._heard))
+            self.pace = max(LOWEST_PACE, pace)
+            self._went_well, self._lowered = math.inf, self.clock()
+            self.window = max(1.0, CUT * self.window)
+        elif self._heard >= (FIRST_ROUND if math.isinf(self._too_high) else ROUND):
+            self._went_well = self.pace
+            if self._refused <= FEW:
+                real = self._heard / max(1e-3, left_at - self._round_began)
+                self.pace = max(self.pace, min(self.pace * self._step(), 2 * real))
+        else:
+            return
+        self._heard = self._refused = 0
 
-    def _grow_pace(self, now: float) -> None:
-        if self.pace is not None and (clean_s := now - self._grown_at) >= 1:
-            self.pace *= self._growth ** min(2.0, clean_s)
-            self._growth = min(FASTEST_PACE_GROWTH, self._growth**1.5)
-            self._grown_at = now
+    def _step(self) -> float:
+        assert self.pace is not None
+        if math.isinf(self._too_high):
+            return FIRST_STEP
+        return NEAR_STEP if 0.9 < self.pace / self._too_high < 1.1 else FAR_STEP
 
 
 class _Allowance:
