@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 SIDE_PX, PATCH_PX = 16, 8
+CHATML = ("<|im_start|>", "<|im_end|>")
 COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (40, 70, 220), "white": (250, 250, 250)}
 
 
@@ -48,13 +49,15 @@ def tiny_parts(folder: Path, seed: int = 0) -> tuple[str, str]:
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
     """Every byte is a token, so any text has ids."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: i for i, token in enumerate(["<pad>", "<s>", "</s>", *alphabet])}
+    vocabulary = {token: i for i, token in enumerate(["<pad>", "<s>", "</s>", *CHATML, *alphabet])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
+    hf = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token=None
     )
+    hf.add_special_tokens({"additional_special_tokens": list(CHATML)})
+    return hf
 
 
 def tiny_data(folder: Path, count: int, seed: int = 0) -> tuple[str, str]:

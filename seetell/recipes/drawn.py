@@ -26,7 +26,7 @@ RECIPE = Recipe(
         data=(Data("runs/demo/data/tune.json", images="runs/demo/data/images"),),
         lr={"connector": 1e-3, "language": 5e-4},
         samples_per_step=32,
-        template="vicuna-v1",
+        template="chatml",
         image="square",
         cache_features=True,
     ),
