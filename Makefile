@@ -29,10 +29,12 @@ check: .venv/installed-test
 	$(BIN)/pytest tests/arch
 
 .venv/installed: $(PINS) pyproject.toml
+	@echo "Installing what constraints.txt pins: about two minutes, once."
 	$(BIN)/pip install -q -c $(PINS) -e '.[bench]'
 	touch $@
 
 .venv/installed-test: $(PINS) pyproject.toml
+	@echo "Installing what constraints.txt pins, test extras included: about two minutes, once."
 	$(BIN)/pip install -q -c $(PINS) -e '.[test]'
 	touch $@ .venv/installed
 
