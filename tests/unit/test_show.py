@@ -1,0 +1,44 @@
+"""`seetell show`: the sample's own ids read back, what is learnt marked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seetell.encode.image import ImageProcessor
+from seetell.encode.processor import Processor, template_named
+from seetell.encode.sample import Sample
+from seetell.encode.tokenizer import Tokenizer
+from seetell.types import Conversation, Image, Turn
+from seetell.verbs.show import sample_pieces, show
+from tests.tiny import tiny_data, tiny_tokenizer
+
+
+@pytest.fixture
+def processor() -> Processor:
+    tokenizer = Tokenizer(tiny_tokenizer())
+    return Processor(tokenizer, template_named("vicuna-v1", tokenizer), ImageProcessor(16), slots_per_image=4)
+
+
+def test_pieces_spell_the_whole_sample_and_mark_the_answers(processor: Processor) -> None:
+    turns = (Turn("user", (Image("a.png"), "Wie heißt 猫?")), Turn("assistant", ("Katze 🐱.",)))
+    sample = processor.encode(Conversation("x", turns))
+    assert isinstance(sample, Sample)
+    pieces = list(sample_pieces(sample, processor))
+    assert [text for text, learnt in pieces if learnt] == [" Katze 🐱.</s>"]
+    assert ("<image × 4>", False) in pieces
+    assert "".join(text for text, _ in pieces).endswith("USER: <image × 4>\nWie heißt 猫? ASSISTANT: Katze 🐱.</s>")
+
+
+def test_a_finished_model_shows_data_in_its_own_template(
+    processor: Processor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, tune = tiny_data(tmp_path, 2)
+    processor.save(tmp_path / "model")
+    show(tune, id="t1", model=str(tmp_path / "model"))
+    out = capsys.readouterr().out
+    assert out.startswith(f"{tune} · t1 · vicuna-v1 · ")
+    assert "1 × 4 image slots" in out
+    assert "refused: missing picture" in out  # tiny_data keeps its pictures in a folder of their own
+    assert out.count("⟦ ") == 2
