@@ -93,7 +93,7 @@ class _Run:
     def go(self, wanted: Sequence[str]) -> None:
         """The stages in order; each that is done already is passed by."""
         to_do = [name for name in wanted if not is_finished(target_of(self.recipe, self.out, name))]
-        vlm = self.start(to_do[0])
+        vlm: VLM | None = self.start(to_do[0])
         processors = {n: stage_processor(self.recipe.model, stage, vlm) for n, stage in self.recipe.stages.items()}
         # All data is read before anything learns: a bad file of the last stage is told now, not in hours.
         samples = {
@@ -106,11 +106,13 @@ class _Run:
         for name in set(wanted) - set(to_do):  # a kill may have fallen between the model and this
             shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)
         for name in to_do:
-            vlm = vlm if name == to_do[0] else self.start(name)
+            if vlm is None:
+                vlm = self.start(name)
             features = self.look(name, vlm, processors, samples)
             if not self.stage(name, vlm, processors[name], samples[name], features):
                 return
             self.finish(name, vlm, list(processors.values())[-1])
+            vlm = None  # let go before the next one is read: two may not fit
 
     def start(self, name: str) -> VLM:
         """The model as the stage finds it, always read from a folder."""
