@@ -21,15 +21,16 @@ ABSENT = "absent thing"
 
 _CONTROL = re.compile(
     r"</?(?:s|image|img|video|vision|unk|pad|bos|eos|mask|im_\w+|start_of_\w+|end_of_\w+|[a-z]+_token|[a-z]+_pad)>"
-    r"|<\|[^|<>\n]{1,40}\|?>|<｜[^｜<>\n]{1,40}｜>|\[/?(?:INST|IMG|SYSTEM_PROMPT)\]|<</?SYS>>|^\s*#{3,}",
+    r"|<\|[^|<>\n]{1,40}\|?>|<｜[^｜<>\n]{1,40}｜>|\[/?(?:INST|IMG|SYSTEM_PROMPT)\]|<</?SYS>>|^[^\S\n]*#{3,}",
     re.IGNORECASE | re.MULTILINE,
 )
 _ROLE = re.compile(
-    r"^\W*(?:user|assistant|human|system|gpt|bot|ai)\W*:|(?-i:USER|ASSISTANT|\bHUMAN|\bSYSTEM|\bGPT)\s*:",
+    r"^[^\w\n]*(?:user|assistant|human|system|gpt|bot|ai)\W{0,4}:|(?-i:USER|ASSISTANT|\bHUMAN|\bSYSTEM|\bGPT)\s*:",
     re.IGNORECASE | re.MULTILINE,
 )
 _FORMAT = re.compile(
-    r"^\W*(?:question|answer|q|a)[ \t]*#?\d{0,2}\W{0,4}[:\uff1a]|^\s*=+\s*$", re.IGNORECASE | re.MULTILINE
+    r"^[^\w\n]*(?:question|answer|q|a)[ \t]{0,3}#?\d{0,2}\W{0,4}[:\uff1a]|^[^\S\n]*=+[^\S\n]*$",
+    re.IGNORECASE | re.MULTILINE,
 )
 _COORDINATES = re.compile(
     r"[\[(]\s*[01]?\.\d+\s*,\s*[01]?\.\d+|\b[01]?\.\d+\s*,\s*[01]?\.\d+\s*,\s*[01]?\.\d+|\b[xy][012]\s*[=:]|\b0\.\d{3}\b"

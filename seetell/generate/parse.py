@@ -37,17 +37,15 @@ _ODD = str.maketrans(
 )
 _FENCE = re.compile(r"\s*```[a-z]*\n(.*?)\n?```\s*", re.DOTALL)
 _HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]+", re.MULTILINE)
-_INLINE_SEPARATOR = re.compile(r"(?<=[^\s=])[^\S\n]*={3,}[^\S\n]*|[^\S\n]*={3,}[^\S\n]*(?=[^\s=])")
+_INLINE_SEPARATOR = re.compile(r"(?<=[^\s=])[^\S\n]{0,3}={3,}[^\S\n]{0,3}|(?<!=)={3,}[^\S\n]{0,3}(?=[^\s=])")
 _SEPARATOR = re.compile(r"[^\S\n]*(?:=+|-{3,}|\*{3,}|_{3,})[^\S\n]*")
 _MARKER = re.compile(
-    r"[^\S\n]*(?:\d{1,2}[.)][^\S\n]*|[-*\u2022][^\S\n]+)?[*_]{0,3}(question|answer|q|a)[^\S\n]*#?\d{0,2}[^\S\n]*[*_]{0,3}"
-    r"[:\uff1a][*_]{0,3}[^\S\n]*(.*)",
+    r"[^\S\n]*(?:\d{1,2}[.)][^\S\n]*|[-*\u2022][^\S\n]+)?[*_]{0,3}(question|answer|q|a)[^\S\n]{0,3}#?\d{0,2}"
+    r"[^\S\n]{0,3}[*_]{0,3}[:\uff1a][*_]{0,3}[^\S\n]*(.*)",
     re.IGNORECASE,
 )
-_ANNOUNCED = re.compile(
-    r"\s*(?:(?:sure|certainly|of course|okay|here(?:'s| is))\b[^\n]{0,160}:[ \t]*\n+)", re.IGNORECASE
-)
-_LABEL = re.compile(r"\s*\W*(?:detailed )?description\W*:\W*", re.IGNORECASE)
+_ANNOUNCED = re.compile(r"\s*(?:sure|certainly|of course|okay|here(?:'s| is))\b[^\n]{0,160}:[ \t]*\n+", re.IGNORECASE)
+_LABEL = re.compile(r"\W*(?:detailed )?description\W{0,4}:\W*", re.IGNORECASE)
 _BAD_PAIR = {
     check.LEAK: "leaking pair dropped",
     check.COORDINATES: "pair with coordinates dropped",
@@ -202,7 +200,7 @@ def _paired(blocks: Sequence[_Block], cut: bool, repairs: list[str]) -> list[tup
 
 
 def _tidy(text: str) -> str:
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)).strip()
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.split("\n"))).strip()
 
 
 def _kept(kind: Kind, pairs: Sequence[tuple[str, str]], scene: Scene, repairs: list[str]) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ import pytest
 from seetell.ask.chat import Completion
 from seetell.generate import check
 from seetell.generate.parse import ASKED, Parsed, parse
-from seetell.generate.prompts import Kind, PromptSet
+from seetell.generate.prompts import KINDS, Kind, PromptSet
 from seetell.sources.conversations import read_conversations, write_conversations
 from seetell.types import Box, Conversation, Image, Rejected, Scene
 
@@ -344,6 +344,16 @@ def test_no_mutation_crashes_or_yields_a_broken_conversation(tmp_path: Path) -> 
         for row in read_conversations(tmp_path / "kept.json")
         if isinstance(row, Conversation)
     ] == [[turn.text for turn in row.turns] for row in kept]
+
+
+@pytest.mark.parametrize(
+    "filling", [" ", "\n", "=", "=== ", "*", "#", "A ", "Q", "-", "(0.1", "<|", "\t \n", "there is a ", "the "]
+)
+def test_a_very_long_run_of_anything_is_read_in_time_that_grows_with_its_length(filling: str) -> None:
+    run = filling * (60_000 // len(filling))
+    for text in (run, f"Question:\n{run}x\n===\nAnswer:\nA{run}.\n===", f"A{run}:", f"A dog runs.{run}x"):
+        for kind in KINDS:
+            read(text, kind)
 
 
 def assert_sound(conversation: Conversation, kind: Kind) -> None:
