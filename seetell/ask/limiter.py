@@ -2,9 +2,9 @@
 
 Two bounds move. The *window* is how many requests may be under way: it grows by one an answer, up to the user's
 `--concurrency`, and is cut to three quarters when the endpoint says 429 more than now and then. The *pace* is how many
-may leave a second. There is none until the first 429; then it is tried out in rounds of fifty requests: a round without
-429 raises it, a few 429s leave it, more put it back to just below where it last went well. So an endpoint that counts by the
-second or the minute is kept busy without being pestered, and one that throws a 429 by chance loses nothing by it.
+may leave a second. There is none until the first 429; then it is tried out in rounds of requests: a round without
+429 raises it, a few 429s leave it, more put it back to just below where it last went well. So an endpoint that counts by
+the second or the minute is kept busy without being pestered, and one that throws a 429 by chance loses nothing by it.
 
 A request that was told to come back later does so (`Retry-After`); when nothing but 429 is heard, everybody waits. Caps
 on requests and tokens a minute, when the user sets them, are budgets beside these. Nothing here waits by itself or
@@ -22,9 +22,12 @@ from time import monotonic
 
 START_WINDOW = 8
 CUT = 0.75
-FIRST_ROUND, ROUND = 16, 50  # requests over which a pace is judged: until it was first too high, and then
-FEW, MANY = 2, 8  # 429s in a round: so few raise the pace, so many end the round and lower it
-FIRST_STEP, FAR_STEP, NEAR_STEP = 1.5, 1.05, 1.005  # up: until the pace was first too high, far from that, near it
+# A pace is judged in rounds of so many requests: until it was first too high, far below what was, and near it.
+# So few 429s in a round raise it by the step, so many end the round and lower it.
+ROUND = {"first": 6, "far": 16, "near": 50}
+FEW = {"first": 0, "far": 1, "near": 2}
+MANY = {"first": 3, "far": 8, "near": 8}
+STEP = {"first": 1.5, "far": 1.05, "near": 1.005}
 BACK, DOWN = 0.97, 0.9  # down: from the last pace that went well, or from this one
 LOOK_BACK_S = 2.0
 LOWEST_PACE = 1 / 60
@@ -104,7 +107,7 @@ class Limiter:
         now = self.clock()
         self._refused_in_row += 1
         if self.pace is None:
-            rate = len(self._admitted_at) / max(1.0, now - self._admitted_at[0]) if self._admitted_at else 1.0
+            rate = len(self._admitted_at) / max(0.5, now - self._admitted_at[0]) if self._admitted_at else 1.0
             self.pace, self._lowered = max(LOWEST_PACE, rate), now
             self.window = max(1.0, CUT * self.window)
         else:
@@ -127,7 +130,8 @@ class Limiter:
         self._heard += 1
         self._refused += refused
         assert self.pace is not None
-        if self._refused >= MANY:
+        stage = self._stage(self.pace)
+        if self._refused >= MANY[stage]:
             self._too_high = self.pace
             if self._went_well < 0.999 * self.pace:
                 pace = BACK * self._went_well
@@ -136,20 +140,19 @@ class Limiter:
             self.pace = max(LOWEST_PACE, pace)
             self._went_well, self._lowered = math.inf, self.clock()
             self.window = max(1.0, CUT * self.window)
-        elif self._heard >= (FIRST_ROUND if math.isinf(self._too_high) else ROUND):
+        elif self._heard >= ROUND[stage]:
             self._went_well = self.pace
-            if self._refused <= FEW:
+            if self._refused <= FEW[stage]:
                 real = self._heard / max(1e-3, left_at - self._round_began)
-                self.pace = max(self.pace, min(self.pace * self._step(), 2 * real))
+                self.pace = max(self.pace, min(self.pace * STEP[stage], 2 * real))
         else:
             return
         self._heard = self._refused = 0
 
-    def _step(self) -> float:
-        assert self.pace is not None
+    def _stage(self, pace: float) -> str:
         if math.isinf(self._too_high):
-            return FIRST_STEP
-        return NEAR_STEP if 0.9 < self.pace / self._too_high < 1.1 else FAR_STEP
+            return "first"
+        return "near" if 0.9 < pace / self._too_high < 1.1 else "far"
 
 
 class _Allowance:
