@@ -24,7 +24,7 @@ test: .venv/installed-test
 check: .venv/installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/basedpyright --threads 2
+	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/arch
 
