@@ -7,6 +7,7 @@ order, so that what comes out does not depend on the order of what came in.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from seetell.evals.task import Score, Task, has_truth
 from seetell.files import append_jsonl, as_object, read_json, read_jsonl, sha256_text, write_json
 from seetell.types import Answer, Answerer, Image, Item, Unscored
 
+SECONDS_AT_RISK = 1.0  # of answers, should the process be killed
 CUT_OFF, REFUSED = "length", "refused"
 MAY_CHANGE = ("limit", "judge", "both_orders", "version")  # what may differ when a run goes on in its folder
 
@@ -157,6 +159,7 @@ def _answers(task: Task, items: Sequence[Item], answerer: Answerer, path: Path) 
         raise BadInput(f"{task.name} has two items with the id {twice}.")
     known = {answer.item_id: answer for answer in _known(path, wanted)}
     missing = [item for item in items if item.id not in known]
+    kept_s = 0.0
     with append_jsonl(path) as writer, progress(f"ask {answerer.name}", len(items), len(known)) as bar:
 
         def keep(answer: Answer) -> None:
@@ -170,6 +173,10 @@ def _answers(task: Task, items: Sequence[Item], answerer: Answerer, path: Path) 
                 }
             )
             bar.advance()
+            nonlocal kept_s
+            if time.monotonic() - kept_s > SECONDS_AT_RISK:
+                writer.flush()
+                kept_s = time.monotonic()
 
         if missing:
             known |= checked(missing, answerer.answer(missing), keep)

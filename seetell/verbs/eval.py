@@ -74,7 +74,7 @@ def eval(
             lost += sum(run(chosen, items, answerer, folder, facts, asked).unscored.values())
     report = write_report(out, chosen, {item.id: item.images for item in items})
     if lost:
-        raise ServiceError(f"{lost} judgements failed and are in no figure; the same command asks for them again.")
+        raise ServiceError(f"{lost} judgements failed or could not be read; they are in no figure.")
     return report
 
 
