@@ -14,7 +14,7 @@ import pytest
 
 from seetell.ask.chat import ChatModel, Message
 from seetell.ask.rules import RulesTeacher
-from seetell.ask.rules_read import read_facts, read_kind
+from seetell.ask.rules_read import read_facts
 from seetell.ask.rules_short import NEVER_DOUBTED, WORDINGS
 from seetell.ask.rules_talk import OVERVIEWS
 from seetell.ask.rules_words import COLOURS, DRAWN_KINDS, PLACE_PHRASES, PLACES, number, plural
@@ -324,11 +324,6 @@ def test_the_same_prompt_has_the_same_reply_and_reads_only_text() -> None:
 def test_a_prompt_that_says_nothing_gets_an_empty_reply(kind: Kind) -> None:
     system = PromptSet.load().prompts[kind].system
     assert RulesTeacher().reply([Message("system", system), Message("user", "")]).text == ""
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_asked_kind_is_recognised(kind: Kind) -> None:
-    assert read_kind(PromptSet.load().messages(kind, scene_of(LAYOUTS[0]))) == kind
 
 
 @pytest.mark.skipif(not (DATA / "coco").is_dir(), reason="the real photos' annotations are not here")
