@@ -3,8 +3,8 @@
 Two bounds move. The *window* is how many requests may be under way: it grows by one an answer, up to the user's
 `--concurrency`, and is cut to three quarters when the endpoint says 429 more than now and then. The *pace* is how many
 may leave a second. There is none until the first 429; then it is tried out in rounds of requests: a round without
-429 raises it, a few 429s leave it, more put it back to just below where it last went well. So an endpoint that counts by
-the second or the minute is kept busy without being pestered, and one that throws a 429 by chance loses nothing by it.
+429 raises it, a few 429s leave it, more put it back to just below where it last went well. So an endpoint that counts
+by the second or the minute is kept busy without being pestered, and one that throws a 429 by chance loses nothing.
 
 A request that was told to come back later does so (`Retry-After`); when nothing but 429 is heard, everybody waits. Caps
 on requests and tokens a minute, when the user sets them, are budgets beside these. Nothing here waits by itself or

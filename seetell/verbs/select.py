@@ -1,0 +1,158 @@
+"""`seetell select`: a concept-balanced subset of captions, as stage-1 data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seetell.console import BadInput, UsageError, progress, say
+from seetell.files import as_object, read_json, read_jsonl, write_atomic, write_json
+from seetell.generate.phrases import make_chunker
+from seetell.generate.select import choose, curve, forget_reading, read_phrases, taken_of
+from seetell.page import Page
+from seetell.sources.coco import read_coco
+from seetell.sources.conversations import read_conversations, write_conversations
+from seetell.sources.pairs import pair
+from seetell.types import Conversation, Image
+
+PAIRS, REPORT, PAGE = "pairs.json", "report.json", "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Captioned:
+    """A picture's name and its caption."""
+
+    id: str
+    image: str
+    caption: str
+
+
+def select(
+    captions: Path,
+    out: Path,
+    *,
+    images: Path | None = None,
+    image_name: str = "GCC_train_{:09d}.jpg",
+    seed: int = 0,
+    least: int = 3,
+    most: int = 100,
+    chunker: str = "auto",
+) -> dict[str, Any]:
+    """Writes `pairs.json`, ready for align, and a report; run again with the same `out`, it goes on."""
+    if least < 1 or most < 1:
+        raise UsageError("--least and --most are 1 or more.")
+    out.mkdir(parents=True, exist_ok=True)
+    chunks, called = make_chunker(chunker)
+    places = _names_in(images) if images is not None else None
+    status = captions.stat()
+    source = {
+        "captions": str(captions.absolute()),
+        "bytes": status.st_size,
+        "modified_ns": status.st_mtime_ns,
+        "pictures": -1 if places is None else len(places),
+        "chunker": called,
+    }
+
+    def rows() -> Iterator[Captioned]:
+        found = read_captions(captions, image_name)
+        return found if places is None else (row for row in found if row.image in places)
+
+    with progress("captions", None) as bar:
+        phrases, lengths = read_phrases((row.caption for row in rows()), chunks, out, source, bar.advance)
+    if not len(lengths):
+        raise BadInput(f"{captions} has no caption{'' if images is None else f' whose picture is in {images}'}.")
+    choice = choose(phrases, lengths, least, most, seed)
+    folder = images or Path()
+    write_conversations(
+        out / PAIRS,
+        (pair(row.id, Image(str(folder / row.image)), row.caption, seed) for row in taken_of(rows(), choice.taken)),
+        folder,
+    )
+    frequent = choice.before >= least
+    report = {
+        "captions": len(lengths),
+        "taken": int(choice.taken.sum()),
+        "phrases": len(choice.before),
+        "phrases_frequent": int(frequent.sum()),
+        "phrases_taken": int((choice.after > 0).sum()),
+        "frequent_phrases_lost": int((choice.after[frequent] == 0).sum()),
+        "least": least,
+        "most": most,
+        "seed": seed,
+        "chunker": called,
+    }
+    write_json(out / REPORT, report)
+    page = Page("Concept-balanced captions")
+    page.table([[name.replace("_", " "), value] for name, value in report.items()], ["", ""])
+    page.plot(
+        {"all captions": curve(choice.before), "taken": curve(choice.after)},
+        "How often noun phrases occur, before and after",
+        "log10 of the phrase's rank",
+        "log10 of its frequency",
+    )
+    write_atomic(out / PAGE, page.html())
+    forget_reading(out)
+    say(f"{report['taken']} of {report['captions']} captions, by {called}: {out / PAIRS}.")
+    return report
+
+
+def read_captions(path: Path, image_name: str) -> Iterator[Captioned]:
+    """Captions from TSV (caption, then anything), JSONL (`image`, `caption`), COCO, or LLaVA's conversations.
+
+    In TSV pictures have no names; `image_name` makes one from the row's number, as the downloads of CC3M are called.
+    """
+    if not path.is_file():
+        raise BadInput(f"There is no file of captions {path}.")
+    if path.suffix == ".tsv":
+        return _tsv(path, image_name)
+    if path.suffix == ".jsonl":
+        return _jsonl(path)
+    with path.open(encoding="utf-8-sig") as file:
+        first = file.read(256).lstrip()[:1]
+    if first == "[":
+        return _pairs(path)
+    if first == "{" and "annotations" in (as_object(read_json(path)) or {}):
+        scenes = read_coco(path)
+        return (
+            Captioned(f"{scene.id}-{at}", scene.image.path, caption)
+            for scene in scenes
+            if scene.image is not None
+            for at, caption in enumerate(scene.captions)
+        )
+    raise BadInput(f"{path} is none of: captions as .tsv or .jsonl, COCO's JSON, LLaVA's JSON list.")
+
+
+def _tsv(path: Path, image_name: str) -> Iterator[Captioned]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file):
+            if caption := line.rstrip("\n").split("\t", 1)[0].strip():
+                yield Captioned(f"{number:09d}", image_name.format(number), caption)
+
+
+def _jsonl(path: Path) -> Iterator[Captioned]:
+    for number, row in enumerate(read_jsonl(path)):
+        image, caption = row.get("image"), row.get("caption")
+        if not isinstance(image, str) or not isinstance(caption, str):
+            raise BadInput(f"{path}, row {number + 1}, needs texts under 'image' and 'caption'.")
+        yield Captioned(str(row.get("id", number)), image, caption)
+
+
+def _pairs(path: Path) -> Iterator[Captioned]:
+    for row in read_conversations(path):
+        if isinstance(row, Conversation) and len(row.images) == 1 and len(row.turns) == 2:
+            yield Captioned(row.id, row.images[0].path, row.turns[1].text)
+
+
+def _names_in(folder: Path) -> frozenset[str]:
+    """Every file's name from the folder, with what folders it lies in."""
+    if not folder.is_dir():
+        raise BadInput(f"There is no folder of pictures {folder}.")
+    root = str(folder)
+    return frozenset(
+        os.path.relpath(os.path.join(place, name), root)  # noqa: PTH118
+        for place, _, names in os.walk(folder)
+        for name in names
+    )
