@@ -315,9 +315,7 @@ def test_the_same_prompt_has_the_same_reply_and_reads_only_text() -> None:
     messages = PromptSet.load().messages("short", scene_of(LAYOUTS[1]))
     first = asyncio.run(teacher.complete(messages))
     assert first == RulesTeacher().reply(messages)
-    other = teacher.reply([Message("system", messages[0].content + " "), *messages[1:]])
-    assert other.text != first.text
-    assert first.finish_reason == "stop"
+    assert first.text != teacher.reply([Message("system", messages[0].content + " "), *messages[1:]]).text
 
 
 @pytest.mark.parametrize("kind", KINDS)
