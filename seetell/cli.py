@@ -285,6 +285,39 @@ def score(
     score(task, answers, truth=truth, questions=questions, splits=splits, stored=stored, as_json=json)
 
 
+scienceqa_app = typer.Typer(help="ScienceQA: problems to conversations, and two models' answers joined.")
+app.add_typer(scienceqa_app, name="scienceqa", no_args_is_help=True)
+
+
+@scienceqa_app.command("convert")
+def scienceqa_convert(
+    problems: Annotated[Path, typer.Argument(help="problems.json.")],
+    out: Annotated[Path, typer.Option(help="The conversation file to write.")],
+    images: Annotated[Path | None, typer.Option(help="The pictures' folder; else images/ beside the problems.")] = None,
+    form: Annotated[str, typer.Option(help="What is shown and answered: QCM-A, QCM-LEA, CQM-LEPA …")] = "QCM-LEA",
+    picture: Annotated[str, typer.Option(help="The picture's place: before or after the text.")] = "before",
+    split: Annotated[str, typer.Option(help="train, val or test; else every problem.")] = "",
+) -> None:
+    """Writes problems as conversations to tune on."""
+    from seetell.verbs.scienceqa import convert
+
+    convert(problems, out, images=images or "", form=form, picture=picture, split=split)
+
+
+@scienceqa_app.command("join")
+def scienceqa_join(
+    answers: Annotated[Path, typer.Option(help="The first model's answers.")],
+    second: Annotated[Path, typer.Option(help="The second model's, which go first where they can be read.")],
+    truth: Annotated[Path, typer.Option(help="problems.json.")],
+    out: OutOption,
+    judge: Annotated[str, typer.Option(help="Asked where they differ: openai:NAME@URL or replay:FILE.")] = "",
+) -> None:
+    """Joins two models' answers as the LLaVA paper does: complements, or a judge where they differ."""
+    from seetell.verbs.scienceqa import join
+
+    join(answers, second, truth, out, judge=judge)
+
+
 @app.command("import")
 def import_model(
     source: Annotated[str, typer.Argument(help="A folder or hub name: a LLaVA model, or a stage-1 projector.")],

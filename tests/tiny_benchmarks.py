@@ -185,6 +185,7 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "llava_bench_coco": llava_bench_coco,
     "llava_bench_wild": llava_bench,
     "scienceqa": scienceqa,
+    "scienceqa_qcm": scienceqa,
     "pope": pope,
     "mme": mme,
     "textvqa": textvqa,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,10 @@ def answer_text(problem: Mapping[str, Any], form: str = "A") -> str:
 # --------------------------------------------------------------------------------------------- items
 
 
-def problem_items(problems: Mapping[str, Any], images: Path | None = None, form: str = "CQM") -> list[Item]:
-    return [_item(pid, _problem(pid, row), images, form) for pid, row in problems.items()]
+def problem_items(
+    problems: Mapping[str, Any], images: Path | None = None, form: str = "CQM", tail: str = ""
+) -> list[Item]:
+    return [_item(pid, _problem(pid, row), images, form, tail) for pid, row in problems.items()]
 
 
 def _problem(pid: str, row: object) -> dict[str, Any]:
@@ -106,14 +109,14 @@ def _problem(pid: str, row: object) -> dict[str, Any]:
     return problem
 
 
-def _item(pid: str, problem: dict[str, Any], images: Path | None, form: str) -> Item:
+def _item(pid: str, problem: dict[str, Any], images: Path | None, form: str, tail: str) -> Item:
     pictures: tuple[Image, ...] = ()
     if problem.get("image") and images is not None:
         pictures = (Image(str(images / str(problem.get("split", "test")) / pid / str(problem["image"]))),)
     answer = int(problem["answer"])
     return Item(
         id=pid,
-        question=question_text(problem, form) + LETTER_TAIL,
+        question=question_text(problem, form) + tail,
         images=pictures,
         accepted=(LETTERS[answer],),
         kind=str(problem.get("subject", "")),
@@ -143,11 +146,21 @@ def _columns(problem: Mapping[str, Any]) -> Iterator[str]:
 
 
 def items(data: Path) -> list[Item]:
-    """The test split; every problem of a file whose problems name no test split."""
+    """As LLaVA-1.5 asks: the context first, and for a letter alone."""
+    return _items(data, "CQM", LETTER_TAIL)
+
+
+def items_as_tuned(data: Path) -> list[Item]:
+    """As a model was tuned that saw the problems as conversations: nothing tells it to leave its reasons out."""
+    return _items(data, "QCM", "")
+
+
+def _items(data: Path, form: str, tail: str) -> list[Item]:
+    """The test split, or every problem where no file of splits lies beside them."""
     problems = read_object(found_in(data, "problems.json", "problems_full_150.json"))
     splits = data / "pid_splits.json"
     wanted = _split(splits) if splits.is_file() else list(problems)
-    return problem_items({pid: problems[pid] for pid in wanted if pid in problems}, _images(data))
+    return problem_items({pid: problems[pid] for pid in wanted if pid in problems}, _images(data), form, tail)
 
 
 def _images(data: Path) -> Path:
@@ -167,7 +180,7 @@ def _split(path: Path, name: str = "test") -> list[str]:
 def contract(files: Files) -> Graded:
     """Scores LLaVA's result file (`outputs`: pid to text) or JSONL rows; with `stored`, the file's own `results`."""
     problems = read_object(files.need("truth"))
-    said = _stored(files.answers_file) if files.stored else _texts(files.answers_file)
+    said = _stored(files.answers_file) if files.stored else texts_of(files.answers_file)
     wanted = _split(files.splits) if files.splits else _of_the_same_splits(problems, said)
     unknown = [pid for pid in wanted if pid not in problems]
     if unknown:
@@ -195,7 +208,7 @@ def _of_the_same_splits(problems: Mapping[str, Any], said: Mapping[str, str]) ->
     return [pid for pid in problems if split(pid) in touched]
 
 
-def _texts(path: Path) -> dict[str, str]:
+def texts_of(path: Path) -> dict[str, str]:
     file = read_object_or_rows(path)
     outputs = as_object(file.get("outputs")) if isinstance(file, dict) else None
     if outputs is not None:
@@ -223,4 +236,12 @@ TASK = Task(
     metrics=metrics,
     contract=contract,
     published=("llava_table7",),
+)
+AS_TUNED = replace(
+    TASK,
+    name="scienceqa_qcm",
+    title="ScienceQA (asked as it was tuned, QCM)",
+    items=items_as_tuned,
+    contract=None,
+    max_new_tokens=512,
 )

@@ -23,6 +23,7 @@ TASKS: dict[str, Task] = {
         drawn_task.TASK,
         *llava_bench.TASKS,
         scienceqa.TASK,
+        scienceqa.AS_TUNED,
         pope.TASK,
         mme.TASK,
         textvqa.TASK,

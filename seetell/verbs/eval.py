@@ -53,7 +53,7 @@ def eval(
     items = limited(_items(chosen, data), limit)
     out.mkdir(parents=True, exist_ok=True)
     _one_task(out, chosen.name)
-    asked = _judge(judge, out, both_orders) if chosen.judging is not None else None
+    asked = make_judge(judge, out, both_orders=both_orders) if chosen.judging is not None else None
     if chosen.judging is not None and asked is None:
         raise UsageError(f"{task} is judged: give --judge openai:NAME@URL, replay:FILE or rules.")
     lost = 0
@@ -125,7 +125,8 @@ def _one_task(out: Path, name: str) -> None:
             raise UsageError(f"{out} holds runs of {before}: use another --out for {name}.")
 
 
-def _judge(spec: str, out: Path, both_orders: bool) -> Judge | None:
+def make_judge(spec: str, out: Path, *, both_orders: bool) -> Judge | None:
+    """The judge that a word names, with its journal in `out`; none for an empty word."""
     from seetell.evals.answerers import endpoint
     from seetell.evals.judge import Judge
     from seetell.evals.rules_judge import RulesJudge
