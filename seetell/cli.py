@@ -168,6 +168,83 @@ def generate(
 
 
 @app.command()
+def select(
+    captions: Annotated[Path, typer.Argument(help="Captions: .tsv, .jsonl, COCO's JSON, or LLaVA's JSON list.")],
+    out: OutOption,
+    images: Annotated[Path | None, typer.Option(help="Their pictures; captions without one are left out.")] = None,
+    image_name: Annotated[str, typer.Option(help="How a .tsv's pictures are called.")] = "GCC_train_{:09d}.jpg",
+    seed: Annotated[int, typer.Option(help="Which captions of common things are taken.")] = 0,
+    least: Annotated[int, typer.Option(min=1, help="Phrases that occur less often do not count.")] = 3,
+    most: Annotated[int, typer.Option(min=1, help="The most captions that one phrase takes.")] = 100,
+    chunker: Annotated[str, typer.Option(help="auto, spacy or built-in.")] = "auto",
+) -> None:
+    """Picks a concept-balanced subset of captions, ready to align with."""
+    from seetell.verbs.select import select
+
+    select(captions, out, images=images, image_name=image_name, seed=seed, least=least, most=most, chunker=chunker)
+
+
+data_app = typer.Typer(
+    name="data", help="Looks into conversation files, and changes their format.", no_args_is_help=True
+)
+app.add_typer(data_app)
+DataArgument = Annotated[Path, typer.Argument(help="LLaVA, ShareGPT or OpenAI rows: .json, .jsonl or .parquet.")]
+ImagesOption = Annotated[Path | None, typer.Option(help="The folder of the pictures.")]
+
+
+@data_app.command("check")
+def check_data(
+    data: DataArgument,
+    images: ImagesOption = None,
+    against: Annotated[Path | None, typer.Option(help="An evaluation's questions: pictures that both have.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Longer rows are remarked upon.")] = 2048,
+    out: Annotated[Path | None, typer.Option(help="Every problem, as JSONL.")] = None,
+) -> None:
+    """What is wrong with a file: pictures, tags, speakers, turns, doubles, control tokens."""
+    from seetell.verbs.data import check
+
+    check(data, images, against=against, max_tokens=max_tokens, out=out)
+
+
+@data_app.command("stats")
+def data_stats(
+    data: DataArgument, out: Annotated[Path | None, typer.Option(help="The figures as JSON.")] = None
+) -> None:
+    """Counts and lengths."""
+    from seetell.verbs.data import stats
+
+    stats(data, out)
+
+
+@data_app.command("convert")
+def convert_data(
+    data: DataArgument,
+    out: Annotated[Path, typer.Option(help="The file to write: .json, .jsonl or .parquet.")],
+    to: Annotated[str, typer.Option(help="llava, sharegpt, openai, or pairs for stage 1.")],
+    images: ImagesOption = None,
+    seed: Annotated[int, typer.Option(help="For the requests of pairs.")] = 0,
+) -> None:
+    """Writes a file in another format; what that cannot say is listed, never changed."""
+    from seetell.verbs.data import convert
+
+    convert(data, out, to, images, seed)
+
+
+@data_app.command("browse")
+def browse_data(
+    data: DataArgument,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("browse.html"),
+    images: ImagesOption = None,
+    count: Annotated[int, typer.Option(min=1, help="How many rows.")] = 60,
+    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+) -> None:
+    """Writes a page of rows with their pictures."""
+    from seetell.verbs.data import browse
+
+    browse(data, out, images, count, seed)
+
+
+@app.command()
 def show(
     source: Annotated[str, typer.Argument(metavar="DATA|RECIPE", help="A conversation file, or a recipe.")],
     id: Annotated[str, typer.Option(help="The sample's id; else the first.")] = "",

@@ -42,7 +42,8 @@ def read_conversations(
         raise UsageError(f"The data format {format!r} is not known: use auto, json or jsonl.")
     if not path.is_file():
         raise BadInput(f"There is no data file {path}.")
-    return _conversations(path, Path(images_dir), format)
+    rows = enumerate(json_rows(path, format))
+    return (read_row(row, number, Path(images_dir), path.name) for number, row in rows)
 
 
 def write_conversations(path: str | Path, conversations: Iterable[Conversation], images_dir: str | Path = "") -> None:
@@ -72,15 +73,19 @@ def captions_as_pairs(scenes: Iterable[Scene], seed: int = 0) -> Iterator[Conver
             yield Conversation(scene.id, turns, source="captions")
 
 
-def _conversations(path: Path, images_dir: Path, format: str) -> Iterator[Conversation | Rejected]:
+def json_rows(path: Path, format: str = "auto") -> Iterator[Any]:
+    """The members of a JSON list, or the lines of a JSONL file, whatever they are."""
     number = -1
+    if not path.is_file():
+        raise BadInput(f"There is no data file {path}.")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = _first_sign(file)
             if format == "auto":
                 format = "json" if first == "[" else "jsonl"
-            for number, row in enumerate(_list_rows(file) if format == "json" else read_jsonl(path)):
-                yield _read_row(row, number, images_dir, path.name)
+            for row in _list_rows(file) if format == "json" else read_jsonl(path):
+                number += 1
+                yield row
     except json.JSONDecodeError as error:
         raise BadInput(f"{path} is not a whole JSON list: row {number + 1}: {error.msg}.") from None
     except (DamagedFile, UnicodeDecodeError) as error:
@@ -135,7 +140,8 @@ class _Problem(Exception):
     """Why a row is not a conversation: the phrase that reports count by, and the detail."""
 
 
-def _read_row(value: Any, number: int, images_dir: Path, source: str) -> Conversation | Rejected:
+def read_row(value: Any, number: int, images_dir: Path, source: str) -> Conversation | Rejected:
+    """The conversation in a row of LLaVA's format, or why there is none."""
     row = as_object(value) or {}
     id = str(row.get("id", f"row {number}"))
     try:

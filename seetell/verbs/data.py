@@ -1,0 +1,276 @@
+"""`seetell data check | stats | convert | browse`: what is in a conversation file, and is it sound."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seetell.ask.request import CHARS_PER_TOKEN
+from seetell.config import nearest
+from seetell.console import BadInput, Failed, UsageError, progress, say
+from seetell.files import append_jsonl, write_atomic, write_json
+from seetell.generate.check import CONTROL, poison
+from seetell.generate.report import picture_with_boxes
+from seetell.page import Card, Line, Page
+from seetell.sources.conversations import json_rows
+from seetell.sources.formats import WRITERS, Row, read_any, spells_tag, write_any
+from seetell.sources.pairs import pair
+from seetell.types import Conversation, Image, Rejected, Scene
+
+FORMATS = (*WRITERS, "pairs")
+IMAGE_TOKENS = 576
+_COCO_NAME = re.compile(r"^COCO_(?:train|val|test)\d{4}_(?=\d+$)")
+
+# Problems that a training run would stumble over; the others are remarks.
+REMARKS = (
+    "too long",
+    "control token",
+    "image tag in the words",
+    "same conversation twice",
+    "picture of the evaluation set",
+)
+
+
+@dataclass(slots=True)
+class Findings:
+    """Problems by reason: how many, and where; every one goes to a file if there is one."""
+
+    rows: int = 0
+    counts: Counter[str] = field(default_factory=Counter[str])
+    first: dict[str, str] = field(default_factory=dict[str, str])
+
+    def add(self, reason: str, id: str, detail: str) -> dict[str, str]:
+        self.counts[reason] += 1
+        self.first.setdefault(reason, f"{id}: {detail}" if detail else id)
+        return {"id": id, "reason": reason, "detail": detail}
+
+    @property
+    def faults(self) -> int:
+        return sum(count for reason, count in self.counts.items() if reason not in REMARKS)
+
+
+def check(
+    data: Path,
+    images: Path | None = None,
+    *,
+    against: Path | None = None,
+    max_tokens: int = 2048,
+    out: Path | None = None,
+) -> Findings:
+    """Prints what is wrong by reason; raises when there is anything that training would stumble over."""
+    found, checker = Findings(), _Checker(images, _pictures_of(against), max_tokens)
+    listed = None if out is None else append_jsonl(_fresh(out))
+    try:
+        with progress("rows", None) as bar:
+            for row in read_any(data, images or Path()):
+                found.rows += 1
+                bar.advance()
+                for reason, id, detail in checker.problems(row):
+                    problem = found.add(reason, id, detail)
+                    if listed is not None:
+                        listed.write(problem)
+    finally:
+        if listed is not None:
+            listed.close()
+    print(f"rows: {found.rows}")
+    for reason, count in found.counts.most_common():
+        print(f"{reason}: {count} (first: {found.first[reason]})")
+    if images is None:
+        say("Pictures were not looked at: give --images.")
+    if found.faults:
+        raise BadInput(f"{data} has {found.faults} faults in {found.rows} rows{'' if out is None else f': see {out}'}.")
+    return found
+
+
+def stats(data: Path, out: Path | None = None) -> dict[str, Any]:
+    """Counts and lengths; `out` gets them as JSON."""
+    counts, words, turns, images = Counter[str](), Counter[int](), Counter[int](), Counter[int]()
+    openings = Counter[str]()
+    for row in read_any(data):
+        counts["rows"] += 1
+        if isinstance(row, Rejected):
+            counts["unreadable rows"] += 1
+            continue
+        conversation = row.conversation
+        images[len(conversation.images)] += 1
+        turns[sum(turn.role == "user" for turn in conversation.turns)] += 1
+        for turn in conversation.turns:
+            said = turn.text.split()
+            counts[f"words of {turn.role}"] += len(said)
+            if turn.role == "assistant":
+                counts["answers"] += 1
+                words[len(said)] += 1
+            elif turn.role == "user":
+                openings[" ".join(said[:2]).lower().strip(",.?")] += 1
+    figures = {
+        **counts,
+        "words an answer": round(counts["words of assistant"] / max(1, counts["answers"]), 1),
+        "longest answer in words": max(words, default=0),
+        "rows by images": dict(sorted(images.items())),
+        "rows by questions": dict(sorted(turns.items())),
+        "questions begin": dict(openings.most_common(12)),
+    }
+    for name, value in figures.items():
+        shown = ", ".join(f"{key}: {count}" for key, count in value.items()) if isinstance(value, dict) else value
+        print(f"{name}: {shown}")
+    if out is not None:
+        write_json(out, figures)
+    return figures
+
+
+def convert(data: Path, out: Path, to: str, images: Path | None = None, seed: int = 0) -> dict[str, int]:
+    """Writes the file in another format; rows that it cannot say are listed beside it, and end in exit code 1."""
+    if to not in FORMATS:
+        raise UsageError(f"There is no format {to!r}; {nearest(to, FORMATS)}")
+    folder = images or Path()
+    unread: list[Rejected] = []
+    counts: Counter[str] = Counter()
+
+    def rows() -> Iterator[Row]:
+        for row in read_any(data, folder):
+            counts["rows"] += 1
+            if isinstance(row, Rejected):
+                unread.append(row)
+            elif to != "pairs":
+                yield row
+            elif paired := _paired(row, seed):
+                yield paired
+            else:
+                detail = "a pair has one picture, one question and one answer"
+                unread.append(Rejected(row.conversation.id, "not a caption", detail))
+
+    refused = [*write_any(out, rows(), "llava" if to == "pairs" else to, folder), *unread]
+    listed = out.with_name(f"{out.stem}.refused.jsonl")
+    listed.unlink(missing_ok=True)
+    counts["written"] = counts["rows"] - len(refused)
+    if refused:
+        with append_jsonl(listed) as file:
+            for row in refused:
+                file.write({"id": row.id, "reason": row.reason, "detail": row.detail})
+        raise Failed(f"{len(refused)} of {counts['rows']} rows were not written to {out}: see {listed}.")
+    say(f"{counts['written']} rows: {out}.")
+    return dict(counts)
+
+
+def browse(data: Path, out: Path, images: Path | None = None, count: int = 60, seed: int = 0) -> Path:
+    """Writes a page of rows drawn at random, with their pictures."""
+    chosen: list[tuple[int, Row]] = []
+    rng = random.Random(f"browse:{seed}")
+    number = -1
+    for number, row in enumerate(row for row in read_any(data, images or Path()) if isinstance(row, Row)):
+        if len(chosen) < count:
+            chosen.append((number, row))
+        elif (at := rng.randrange(number + 1)) < count:
+            chosen[at] = (number, row)
+    page = Page(f"{data.name}: {len(chosen)} of {number + 1} conversations")
+    page.grid(_card(row.conversation) for _, row in sorted(chosen, key=lambda each: each[0]))
+    write_atomic(out, page.html())
+    say(f"Open {out}.")
+    return out
+
+
+class _Checker:
+    """Looks at rows one by one, and remembers what must not come twice."""
+
+    def __init__(self, images: Path | None, evaluated: frozenset[str], max_tokens: int) -> None:
+        self.images, self.evaluated, self.max_tokens = images, evaluated, max_tokens
+        self._seen: set[bytes] = set()
+        self._pictures: dict[str, str] = {}
+
+    def problems(self, row: Row | Rejected) -> Iterator[tuple[str, str, str]]:
+        if isinstance(row, Rejected):
+            yield row.reason, row.id, row.detail
+            return
+        conversation = row.conversation
+        for reason, detail in (*self._of_words(conversation), *self._of_pictures(conversation)):
+            yield reason, conversation.id, detail
+
+    def _of_words(self, conversation: Conversation) -> Iterator[tuple[str, str]]:
+        for at, turn in enumerate(conversation.turns):
+            if not turn.text.strip() and not turn.images:
+                yield "empty turn", f"turn {at}, from {turn.role}"
+            if poison(turn.text) == CONTROL:
+                yield "control token", f"turn {at}: {turn.text[:60]!r}"
+        if conversation.turns[-1].role == "user":
+            yield "no answer", "the last turn is a question"
+        if conversation.images and spells_tag(conversation):
+            yield "image tag in the words", ""
+        tokens = sum(len(turn.text) for turn in conversation.turns) // CHARS_PER_TOKEN
+        if (tokens := tokens + IMAGE_TOKENS * len(conversation.images)) > self.max_tokens:
+            yield "too long", f"about {tokens} tokens"
+        words = "\0".join((*(image.path for image in conversation.images), *(turn.text for turn in conversation.turns)))
+        digest = hashlib.blake2b(words.encode(errors="surrogatepass"), digest_size=8).digest()
+        if digest in self._seen:
+            yield "same conversation twice", ""
+        self._seen.add(digest)
+
+    def _of_pictures(self, conversation: Conversation) -> Iterator[tuple[str, str]]:
+        for image in conversation.images:
+            if image.path and picture_key(image.path) in self.evaluated:
+                yield "picture of the evaluation set", image.path
+            if self.images is None:
+                continue
+            fault = self._pictures.get(image.path) if image.path else None
+            if fault is None:
+                fault = _fault_of(image)
+                self._pictures[image.path] = fault
+            if fault:
+                yield fault, image.path
+
+
+def _fault_of(image: Image) -> str:
+    """Why a picture cannot be used; decoding it whole is the only way to know."""
+    from PIL import Image as Pillow
+
+    if image.data is None and not Path(image.path).is_file():
+        return "missing image"
+    try:
+        if image.data is None:
+            with Pillow.open(image.path) as file:
+                file.load()
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        return "broken image"
+    return ""
+
+
+def picture_key(path: str) -> str:
+    """A picture's name by which two releases of one data set agree: no folder, no ending, no `COCO_val2014_`."""
+    return _COCO_NAME.sub("", Path(path).stem)
+
+
+def _pictures_of(path: Path | None) -> frozenset[str]:
+    """The pictures that an evaluation file names, in any row layout with an `image`."""
+    if path is None:
+        return frozenset()
+    names: set[str] = set()
+    for row in json_rows(path):
+        value = row.get("image") if isinstance(row, dict) else None
+        names.update(picture_key(name) for name in ([value] if isinstance(value, str) else value or ()))
+    if not names:
+        raise BadInput(f"{path} names no picture: its rows need an 'image'.")
+    return frozenset(names)
+
+
+def _paired(row: Row, seed: int) -> Row | None:
+    conversation = row.conversation
+    turns = [turn for turn in conversation.turns if turn.role != "system"]
+    if len(conversation.images) != 1 or len(turns) != 2 or not turns[1].text.strip():
+        return None
+    return Row(pair(conversation.id, conversation.images[0], turns[1].text, seed), row.extra)
+
+
+def _card(conversation: Conversation) -> Card:
+    picture = picture_with_boxes(Scene(conversation.id, image=conversation.images[0])) if conversation.images else None
+    lines = [Line({"user": "Q", "assistant": "A"}.get(turn.role, turn.role), turn.text) for turn in conversation.turns]
+    return Card(conversation.id, tuple(lines), picture)
+
+
+def _fresh(path: Path) -> Path:
+    path.unlink(missing_ok=True)
+    return path
