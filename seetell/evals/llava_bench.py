@@ -21,17 +21,17 @@ import numpy as np
 from seetell.ask.chat import Message
 from seetell.console import BadInput
 from seetell.evals.judge import pair_prompt
-from seetell.evals.rows import by_key, found_in, named, picture_in, read_object, read_rows
+from seetell.evals.rows import by_key, found_in, named, read_object, read_rows
 from seetell.evals.task import Files, Graded, Judging, Number, Score, Task, Totals, ratio
 from seetell.evals.verdict import Refused, read_pair
 from seetell.files import as_list, as_object
-from seetell.types import Item, Unscored
+from seetell.types import Image, Item, Unscored
 
 CATEGORIES = ("conv", "detail", "complex")
 SYSTEM = "You are a helpful and precise assistant for checking the quality of the answer."
 OURS, REFERENCE = "ours:", "reference:"
 QUESTIONS = ("qa90_questions.jsonl", "questions.jsonl")
-REFERENCES = ("qa90_gpt4_answer.jsonl", "answers_gpt4.jsonl", "answers.jsonl")
+REFERENCES = ("qa90_gpt4_answer.jsonl", "answers_gpt4.jsonl", "reference_answers.jsonl")
 CONTEXTS = ("caps_boxes_coco2014_val_80.jsonl", "context.jsonl", "caps_boxes.jsonl")
 RULE = (
     "We would like your feedback on two AI assistants' answers to the question above, which was asked while looking at "
@@ -74,10 +74,9 @@ def _item(
     if number not in answers or stem not in contexts:
         lacking = "reference answer" if number not in answers else "context"
         raise BadInput(f"{path}: question {number} about {picture} has no {lacking}.")
-    folders = (path.parent / "images", path.parent)
-    image = picture_in(folders, picture)
-    if not Path(image.path).is_file() and (folders[0] / f"COCO_val2014_{picture}").is_file():
-        image = picture_in(folders, f"COCO_val2014_{picture}")
+    names = (picture, Path(picture).name, f"COCO_val2014_{Path(picture).name}")
+    places = [folder / name for name in names for folder in (path.parent / "images", path.parent)]
+    image = Image(str(next((place for place in places if place.is_file()), places[0])))
     boxed = "[" in contexts[stem]
     rule = (
         as_object(rules.get(category if boxed else f"llava_bench_{category}")) or as_object(rules.get(category)) or {}
