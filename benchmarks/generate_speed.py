@@ -73,7 +73,7 @@ def _bare(url: str, count: int) -> float:
     async def work() -> float:
         from openai import AsyncOpenAI
 
-        client, gate = AsyncOpenAI(base_url=url, max_retries=0), asyncio.Semaphore(AT_ONCE)
+        client, gate = AsyncOpenAI(base_url=url, max_retries=0, timeout=300.0), asyncio.Semaphore(AT_ONCE)
 
         async def one(request: Request) -> str:
             async with gate:
