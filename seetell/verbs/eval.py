@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 SLOTS = 64
+OUR_FACTS = "seetell.json"
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def eval(
@@ -160,32 +162,47 @@ def _answerer(
         path = Path(rest)
         yield FileAnswerer(path), {"kind": "answers", "sha256": sha256_file(path)}
     else:
-        yield _checkpoint(spec, task, device, dtype)
+        yield _checkpoint(spec, folder, task, device, dtype)
 
 
-def _checkpoint(spec: str, task: Task, device: str, dtype: str) -> tuple[Answerer, dict[str, Any]]:
-    """A model folder, ours or BLIP-2: what it is, its config says."""
+def _checkpoint(spec: str, folder: Path, task: Task, device: str, dtype: str) -> tuple[Answerer, dict[str, Any]]:
+    """A model folder or hub name, a LLaVA or BLIP-2: what it is, its config says. One that seetell did not write is
+    imported first, beside its run."""
     from seetell.infer.sampling import Sampling
 
     settings = Sampling(max_new_tokens=task.max_new_tokens)
-    folder = Path(spec)
-    config = as_object(read_json(folder / "config.json")) if (folder / "config.json").is_file() else None
-    about: dict[str, Any] = {
-        "temperature": 0.0,
-        "max_new_tokens": task.max_new_tokens,
-        "device": device,
-        "dtype": dtype,
-    }
-    if config is not None and config.get("model_type") in ("blip-2", "instructblip"):
+    about: dict[str, Any] = {"temperature": 0.0, "max_new_tokens": task.max_new_tokens, "dtype": dtype}
+    if _model_type(spec) in ("blip-2", "instructblip"):
         from seetell.infer.blip2 import Blip2Answerer
 
-        return Blip2Answerer(folder, settings.max_new_tokens, device, dtype), {"kind": "blip-2", **about}
+        return Blip2Answerer(spec, settings.max_new_tokens, device, dtype), {"kind": "blip-2", **about}
     from seetell.infer.answerers import OurAnswerer
     from seetell.infer.loading import load
 
-    model = load(folder, device, dtype, slots=SLOTS)
-    ours = as_object(read_json(folder / "seetell.json")) if (folder / "seetell.json").is_file() else None
-    for name in ("template", "image_mode"):
-        about[name] = (ours or {}).get(name)
-    about["config_sha256"] = sha256_file(folder / "config.json")[:16]
+    source = Path(spec)
+    if not (source / OUR_FACTS).is_file() and (source.is_dir() or HUB_NAME.fullmatch(spec)):
+        from seetell.verbs.importing import import_model
+
+        source = folder / "imported"
+        if not (source / OUR_FACTS).is_file():
+            import_model(spec, source)
+    model = load(source, device, dtype, slots=SLOTS)
+    ours = as_object(read_json(source / OUR_FACTS)) or {}
+    about |= {"template": ours.get("template"), "image_mode": ours.get("image_mode")}
+    about["config_sha256"] = sha256_file(source / "config.json")[:16]
     return OurAnswerer(model.engine, settings, slug(spec)), {"kind": "seetell", **about}
+
+
+def _model_type(spec: str) -> str:
+    """What a folder's config, or that of a model on the hub, says it is; nothing for what is neither."""
+    path = Path(spec) / "config.json"
+    if path.is_file():
+        return str((as_object(read_json(path)) or {}).get("model_type"))
+    if Path(spec).exists() or not HUB_NAME.fullmatch(spec):
+        return ""
+    from transformers import AutoConfig
+
+    try:
+        return str(AutoConfig.from_pretrained(spec).model_type)
+    except (OSError, ValueError):
+        return ""  # importing says what is wrong with it

@@ -152,3 +152,13 @@ def test_limit_keeps_groups_whole(tmp_path: Path) -> None:
     _, items = tiny_items("mme", tmp_path)
     assert [item.id for item in limited(items, 3)] == [item.id for item in items[:4]]
     assert limited(items, None) == items
+
+
+def test_the_drawn_task_is_the_demos(tmp_path: Path) -> None:
+    task, items = tiny_items("drawn", tmp_path)
+    answers = [Answer(item.id, perfect(item) if at % 3 else "zebra") for at, item in enumerate(items)]
+    theirs, ours = drawn.aggregate(items, answers), task.grade(items, answers).metrics
+    assert ours["all"] == pytest.approx(100 * theirs.overall)
+    assert {name: ours[name] for name in theirs.by_type} == pytest.approx(
+        {name: 100 * share for name, share in theirs.by_type.items()}
+    )
