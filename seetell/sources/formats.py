@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import importlib.util
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +29,7 @@ from seetell.types import Conversation, Image, Rejected, Role, Turn
 
 SPEAKERS: dict[str, str] = {"user": "human", "assistant": "gpt", "chatgpt": "gpt", "bard": "gpt", "bing": "gpt"}
 OWN_KEYS = ("id", "image", "images", "conversations", "messages")
-ROLES: tuple[Role, ...] = ("system", "user", "assistant")
+ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 ROWS_PER_GROUP = 1024
 
 
@@ -104,7 +105,7 @@ def _from_openai(row: dict[str, Any], number: int, images_dir: Path, source: str
     turns: list[Turn] = []
     for value in as_list(row.get("messages")) or []:
         message = as_object(value) or {}
-        role = next((role for role in ROLES if role == message.get("role")), None)
+        role = ROLES.get(str(message.get("role")))
         if role is None:
             return Rejected(id, "unknown speaker", f"a message is from {message.get('role')!r}")
         parts = _parts(message.get("content"), images_dir)
@@ -241,10 +242,7 @@ def _write(path: Path, rows: Iterator[dict[str, Any]], to: str) -> None:
 def _arrow() -> tuple[Any, Any]:
     if importlib.util.find_spec("pyarrow") is None:
         raise UsageError("Parquet needs pyarrow: pip install 'seetell[data]'.")
-    import pyarrow  # pyright: ignore[reportMissingImports]
-    import pyarrow.parquet  # pyright: ignore[reportMissingImports]
-
-    return pyarrow, pyarrow.parquet
+    return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
