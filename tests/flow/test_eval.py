@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -201,7 +199,7 @@ def test_a_killed_command_goes_on(models: Path, tmp_path: Path) -> None:
         process.poll() is None and time.monotonic() < waited_until and not (journal.exists() and journal.stat().st_size)
     ):
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     assert run(*words[1:], tmp_path / "torn") == 0
     assert run(*words[1:], tmp_path / "whole") == 0
