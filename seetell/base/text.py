@@ -12,12 +12,15 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, SIZES, Layout, Thing, make_layout
+from seetell.sources.drawn.layout import PLACES, Layout, Thing, make_layout
 from seetell.sources.drawn.questions import TYPES, ask
 from seetell.sources.drawn.words import captions, counted, join, named, sentence, setting
 
 MAP_SIDE = 6
-LISTED = (*COLOURS, *KINDS, *SIZES, "top", "left", "right", "bottom", "middle")
+TOLD = 0.02  # what is told in the prompt is random; little is learnt from predicting it
+CAPTION = 0.3
+RECALLED = 0.9
+FACETS = ("colour", "kind", "place")
 DESCRIBE = (
     "Describe the picture.",
     "What is in the picture?",
@@ -39,25 +42,25 @@ GREETINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some text, and whether the model is meant to learn to say it."""
+    """Some text, and how much of the loss lies on each of its tokens: 1 on answers."""
 
     text: str
-    said: bool
+    weight: float
 
 
 def user(text: str) -> Piece:
-    return Piece(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n", False)
+    return Piece(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n", TOLD)
 
 
 def assistant(text: str) -> Piece:
-    return Piece(f"{text}<|im_end|>\n", True)
+    return Piece(f"{text}<|im_end|>\n", 1.0)
 
 
 def documents(seed: int, grown: Callable[[], float] = lambda: 1.0) -> Iterator[list[Piece]]:
     """Endless documents; a pure function of the seed and of `grown`, which says how far the reader has come (0 to 1).
 
-    A beginner reads of one or two things in plain prose, and repeats lists word by word; looking things up comes many
-    times sooner so than from the full mixture at once.
+    A beginner reads bare lists of two things and is asked for nothing but what stands there, and completes bare
+    pairs: looking things up comes many times sooner so than from the full mixture at once.
     """
     rng = random.Random(f"text:{seed}")
     while True:
@@ -65,9 +68,9 @@ def documents(seed: int, grown: Callable[[], float] = lambda: 1.0) -> Iterator[l
         layout = make_layout("base", rng.randrange(500_000_000), pairs="all")
         layout = replace(layout, things=layout.things[: 2 + int(4 * share)])
         draw = rng.random()
-        if draw < 0.12 - 0.09 * share:
-            yield repeat(rng)
-        elif draw < 0.86:
+        if rng.random() < 0.9 - 0.85 * share:
+            yield recall(layout, rng, share)
+        elif draw < 0.86 or share < 0.1:
             yield conversation(layout, rng, share)
         elif draw < 0.98:
             yield paraphrase(layout, rng, share)
@@ -76,10 +79,22 @@ def documents(seed: int, grown: Callable[[], float] = lambda: 1.0) -> Iterator[l
             yield [piece for said, reply in greetings for piece in (user(said), assistant(reply))]
 
 
-def repeat(rng: random.Random) -> list[Piece]:
-    """A random list of words, and the same once more."""
-    words = "".join(f" {rng.choice(LISTED)}" for _ in range(rng.randint(4, 30)))
-    return [Piece(words.strip() + ".\n", False), Piece(words.strip() + ".\n", True)]
+def recall(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
+    """A description, then bare key and value, many times: the densest way there is to learn to look a thing up."""
+    pieces = [Piece(describe(layout, rng, grown) + "\n", TOLD)]
+    known_by = FACETS[:2] if grown == 0 else FACETS  # what follows a word is found first
+    named = [(thing, name) for thing in layout.things for name in known_by if is_clear(thing, name, layout)]
+    for _ in range(20 if named else 0):
+        thing, known = rng.choice(named)
+        following = FACETS[(FACETS.index(known) + 1) % 3]
+        asked = following if rng.random() > 4 * grown else rng.choice([name for name in FACETS if name != known])
+        pieces += [Piece(f"- {asked} {getattr(thing, known)}", TOLD), Piece(f" {getattr(thing, asked)}\n", RECALLED)]
+    return pieces
+
+
+def is_clear(thing: Thing, name: str, layout: Layout) -> bool:
+    """Whether no other thing shares it."""
+    return sum(getattr(other, name) == getattr(thing, name) for other in layout.things) == 1
 
 
 def conversation(layout: Layout, rng: random.Random, grown: float = 1.0, turns: int = 8) -> list[Piece]:
@@ -87,27 +102,27 @@ def conversation(layout: Layout, rng: random.Random, grown: float = 1.0, turns: 
     pieces: list[Piece] = []
     description = describe(layout, rng, grown)
     for number in range(turns):
-        text, answer = _question(layout, rng)
+        text, answer = _question(layout, rng, grown)
         if number == 0:
             text = f"{text}\n{description}" if rng.random() < 0.3 * grown else f"{description}\n{text}"
         pieces += [user(text), assistant(answer)]
     return pieces
 
 
-def _question(layout: Layout, rng: random.Random) -> tuple[str, str]:
-    if rng.random() < 0.04:
+def _question(layout: Layout, rng: random.Random, grown: float) -> tuple[str, str]:
+    if rng.random() < 0.04 * grown:
         things = raster(layout.things)
         return rng.choice(DESCRIBE), sentence(join([named(thing, rng, size=False) for thing in things]))
     while True:
-        question = ask(layout.things, rng.choice(TYPES), rng)
+        question = ask(layout.things, rng.choice(TYPES if rng.random() < 3 * grown else FACETS), rng)
         if question:
             return question.text, question.accepted[0]
 
 
 def paraphrase(layout: Layout, rng: random.Random, grown: float = 1.0) -> list[Piece]:
     """One way to say it, then captions of it: what stage 1 asks for once a picture stands in the first place."""
-    told = [Piece(describe(layout, rng, grown) + "\n", False)]
-    return told + [Piece(caption + "\n", True) for caption in rng.sample(captions(layout, layout.things, rng), 2)]
+    told = [Piece(describe(layout, rng, grown) + "\n", TOLD)]
+    return told + [Piece(caption + "\n", CAPTION) for caption in rng.sample(captions(layout, layout.things, rng), 2)]
 
 
 def raster(things: tuple[Thing, ...]) -> list[Thing]:
@@ -115,10 +130,16 @@ def raster(things: tuple[Thing, ...]) -> list[Thing]:
 
 
 def describe(layout: Layout, rng: random.Random, grown: float = 1.0) -> str:
-    """The whole truth about a layout in one of six forms; a beginner meets the first two."""
+    """The whole truth about a layout in one of seven forms; a beginner meets the first."""
     forms = tuple(FORMS.values())
-    weights = (3, 3, 1, 3, 3, 1) if rng.random() < grown else (1, 1, 0, 0, 0, 0)
+    weights = (2, 3, 3, 1, 3, 3, 1) if rng.random() < 2 * grown else (1, 0, 0, 0, 0, 0, 0)
     return rng.choices(forms, weights)[0](layout, rng)
+
+
+def _list(layout: Layout, rng: random.Random) -> str:
+    """A line a thing. The dash keeps a space before every word: with and without one, a word is two unlike tokens."""
+    things = rng.sample(layout.things, len(layout.things))
+    return "\n".join(f"- {thing.colour} {thing.kind} {thing.place}" for thing in things)
 
 
 def _prose(layout: Layout, rng: random.Random) -> str:
@@ -140,7 +161,7 @@ def _five_captions(layout: Layout, rng: random.Random) -> str:
 def _by_place(layout: Layout, _rng: random.Random) -> str:
     at = {thing.place: thing for thing in layout.things}
     held = {place: f"{thing.size} {thing.colour} {thing.kind}" for place, thing in at.items()}
-    return "\n".join(f"{place}: {held.get(place, 'nothing')}" for place in PLACES)
+    return "\n".join(f"- {place}: {held.get(place, 'nothing')}" for place in PLACES)
 
 
 def _map(layout: Layout, _rng: random.Random) -> str:
@@ -168,6 +189,7 @@ def _counted(layout: Layout, rng: random.Random) -> str:
 
 
 FORMS: dict[str, Callable[[Layout, random.Random], str]] = {
+    "list": _list,
     "prose": _prose,
     "mixed prose": _mixed_prose,
     "five captions": _five_captions,

@@ -33,6 +33,8 @@ GRID = SIDE_PX // PATCH_PX
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 LAYER = -2
+END = "<|endoftext|>"  # ends a phrase, and fills up the shorter ones
+PATCHES_SHOWN = 3  # of every thing, at random, in every step
 MIN_VISIBLE = 0.6
 
 
@@ -113,7 +115,8 @@ def key(region: Region) -> tuple[str, ...]:
 
 
 def build(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
-    end, pad = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    end = tokenizer.convert_tokens_to_ids(END)
+    assert end != 2, "transformers reads a text of CLIP at its highest id, not at its end, where eos_token_id is 2"
     vision = {
         "hidden_size": 192,
         "intermediate_size": 768,
@@ -133,9 +136,23 @@ def build(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
         "projection_dim": 128,
         "eos_token_id": end,
         "bos_token_id": None,
-        "pad_token_id": pad,
+        "pad_token_id": end,
     }
-    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
+    for layer in (*model.vision_model.encoder.layers, *model.text_model.encoder.layers):
+        for projection in (layer.self_attn.q_proj, layer.self_attn.k_proj):  # else attention stays flat for ages
+            torch.nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
+    model.vision_model.embeddings.position_embedding.weight.data[1:] = 0.5 * plane_waves(GRID, vision["hidden_size"])
+    return model
+
+
+def plane_waves(side: int, width: int) -> Tensor:
+    """Sines and cosines of row and column [side * side, width]: neighbours start alike, which speeds learning."""
+    speeds = 10.0 ** -torch.linspace(0, 2, width // 4) * math.pi / 2
+    angles = torch.arange(side)[:, None] * speeds
+    waves = torch.cat([angles.sin(), angles.cos()], 1)
+    rows = waves[:, None].expand(-1, side, -1)
+    return torch.cat([rows, rows.transpose(0, 1)], -1).flatten(0, 1)
 
 
 def normalized(pixels: Tensor) -> Tensor:
@@ -150,7 +167,7 @@ def text_features(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, texts: l
     parts = []
     for start in range(0, len(distinct), 128):
         encoded = tokenizer(
-            [text + "<|im_end|>" for text in distinct[start : start + 128]],
+            [text + END for text in distinct[start : start + 128]],
             padding=True,
             truncation=True,
             max_length=128,
@@ -192,13 +209,15 @@ class Losses:
 def step_losses(
     model: CLIPModel, tokenizer: PreTrainedTokenizerFast, batch: list[Picture], rng: random.Random
 ) -> Losses:
-    """The three contrasts of a batch of pictures, two patches of every thing."""
+    """The three contrasts of a batch of pictures."""
     scale = model.logit_scale.exp().clamp(max=100)
     pixels = normalized(torch.stack([each.pixels for each in batch]))
     seen = model.vision_model(pixel_values=pixels, output_hidden_states=True)
     told = [rng.choice(captions(each.layout, each.things, rng)[0:5:2]) for each in batch]
-    regions = [(row, region) for row, each in enumerate(batch) for region in spoken_of(each, rng)] * 2
+    regions = [(row, region) for row, each in enumerate(batch) for region in spoken_of(each, rng)]
     texts = text_features(model, tokenizer, told + [phrase(region, rng) for _, region in regions])
+    captioned, phrased = texts[: len(batch)], texts[len(batch) :].repeat(PATCHES_SHOWN, 1)
+    regions = regions * PATCHES_SHOWN
     whole = normalize(model.visual_projection(seen.pooler_output).float(), dim=-1)
     rows, columns = [row for row, _ in regions], [1 + rng.choice(region.patches) for _, region in regions]  # 0 is CLS
     patches = seen.hidden_states[LAYER][rows, columns]
@@ -206,8 +225,8 @@ def step_losses(
     keys = {each: i for i, each in enumerate(dict.fromkeys(key(region) for _, region in regions))}
     groups = torch.tensor([keys[key(region)] for _, region in regions])
     return Losses(
-        contrast(whole, texts[: len(batch)], torch.eye(len(batch), dtype=torch.bool), scale),
-        contrast(local, texts[len(batch) :], groups[:, None] == groups[None], scale),
+        contrast(whole, captioned, torch.eye(len(batch), dtype=torch.bool), scale),
+        contrast(local, phrased, groups[:, None] == groups[None], scale),
         facet_loss(model, tokenizer, local, [region.thing for _, region in regions], scale),
     )
 
@@ -218,6 +237,9 @@ FACETS: tuple[tuple[str, Sequence[str], str], ...] = (
     ("place", PLACES, "something at the {}"),
     ("size", tuple(SIZES), "something {}"),
 )
+
+
+FACET_WEIGHTS = {"kind": 2.0, "colour": 0.3, "place": 0.5, "size": 0.3}  # by how hard they are to see
 
 
 def facet_loss(
@@ -232,9 +254,9 @@ def facet_loss(
     for name, values, _ in FACETS:
         labels = torch.tensor([values.index(getattr(thing, name)) for thing in things if thing is not None])
         logits = local[shown] @ texts[first : first + len(values)].T * scale
-        losses.append(cross_entropy(logits, labels))
+        losses.append(FACET_WEIGHTS[name] * cross_entropy(logits, labels))
         first += len(values)
-    return torch.stack(losses).mean() * 2
+    return torch.stack(losses).sum()
 
 
 def pretrain(
@@ -254,7 +276,9 @@ def pretrain(
     `uses` times before it leaves the pool."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
-    model = build(tokenizer) if start is None else CLIPModel.from_pretrained(start, dtype=torch.float32)
+    model = build(tokenizer)
+    if start is not None:
+        model.load_state_dict(CLIPModel.from_pretrained(start, dtype=torch.float32).state_dict())
     model.set_attn_implementation("eager")  # the CPU's fused attention backward takes 45 % of a step at 65 tokens
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     started, step, drawn, log = time.monotonic(), 0, 0, []
@@ -270,7 +294,7 @@ def pretrain(
             else:
                 pool[rng.randrange(pool_size)] = fresh
         for group in optimizer.param_groups:
-            group["lr"] = peak_lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
+            group["lr"] = peak_lr * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
         with torch.autocast("cpu", torch.bfloat16):
             losses = step_losses(model, tokenizer, rng.sample(pool, min(batch_size, len(pool))), rng)
         losses.total.backward()
@@ -278,7 +302,7 @@ def pretrain(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         step += 1
-        if step % 50 == 1:
+        if step % 25 == 0:
             said = {name: round(getattr(losses, name).item(), 4) for name in ("caption", "phrase", "facet")}
             seconds_spent = round(time.monotonic() - started)
             log.append({"step": step, "seconds": seconds_spent, "drawn": drawn, "seen": step * batch_size, **said})

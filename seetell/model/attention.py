@@ -63,7 +63,13 @@ class Packed:
 
 
 def causal(query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float = 0.0) -> Tensor:
-    """[B, H, T, E], [B, G, T, E] twice -> [B, H, T, E]"""
+    """[B, H, T, E], [B, G, T, E] twice -> [B, H, T, E]
+
+    On a CPU always in float32: there the bfloat16 kernel's backward takes several times as long.
+    """
+    if query.device.type == "cpu" and (query.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")):
+        with torch.autocast("cpu", enabled=False):
+            return causal(query.float(), key.float(), value.float(), scale, dropout).to(query.dtype)
     return functional.scaled_dot_product_attention(
         query, key, value, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=query.shape[1] != key.shape[1]
     )

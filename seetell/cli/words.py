@@ -1,102 +1,19 @@
-"""The command: arguments to verbs, and nothing else.
-
-Nothing heavy is imported before a verb is chosen, so `seetell --help` answers at once. A failure is one
-sentence on standard error and an exit code: 0 done, 1 failed, 2 usage or config, 3 bad input data, 4 an
-outside service failed, 130 or 143 interrupted. `--debug` adds the traceback.
-"""
+"""Commands of the words wing: data is written, chosen, looked into and scored without a tensor."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
-from seetell.config import ConfigError
-from seetell.console import SeetellError, UsageError, console
-from seetell.files import DamagedFile
+from seetell.cli.options import Device, DeviceOption, Dtype, OutOption
+from seetell.console import UsageError
 
-app = typer.Typer(
-    name="seetell",
-    help="Teaches a language model to see, and lets people talk to it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+commands = typer.Typer()
 
 
-class Device(StrEnum):
-    """Where tensors live."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-
-
-class Dtype(StrEnum):
-    """How numbers are kept: `auto` is float32 on a CPU, bfloat16 on an accelerator."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-
-
-class Layout(StrEnum):
-    """Whose checkpoint layout to write: transformers', or the first LLaVA release's."""
-
-    hf = "hf"
-    original = "original"
-
-
-DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
-OutOption = Annotated[Path, typer.Option(help="The folder to write.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="Turns a knob: tune.lr.language=1e-5. Repeatable.")]
-
-GLOBAL_FLAGS = ("--quiet", "--debug")
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"seetell {version('seetell')}")
-        raise typer.Exit
-
-
-@app.callback()
-def everywhere(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Says it.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="No progress and no remarks: results and errors only.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Shows the traceback of a failure.")] = False,
-) -> None:
-    del version, debug
-    console.quiet = quiet
-
-
-@app.command()
-def demo(
-    out: OutOption = Path("runs/demo"),
-    device: DeviceOption = Device.auto,
-    rebuild_base: Annotated[bool, typer.Option(help="Pretrain the tiny base again first (hours on a CPU).")] = False,
-) -> None:
-    """The whole road in minutes: draw, write, align, tune, measure, report."""
-    from seetell.verbs.demo import demo
-
-    demo(out, device=device.value, rebuild_base=rebuild_base)
-
-
-@app.command()
+@commands.command()
 def generate(
     folders: Annotated[list[Path] | None, typer.Argument(help="With --join: the folders to join.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write; run again with the same one to go on.")] = None,
@@ -140,34 +57,23 @@ def generate(
     elif join or folders:
         verb.join(folders or (), out)
     else:
+        shares, cost = verb.shares_of(kinds, mix), price_of(model, price)
         settings = verb.Settings(
-            shares=verb.shares_of(kinds, mix),
-            seed=seed,
-            temperature=temperature,
-            max_tokens=max_tokens or None,
-            limit=limit,
-            shard=verb.shard_of(shard),
-            concurrency=concurrency,
-            requests_per_minute=rpm,
-            tokens_per_minute=tpm,
-            price=price_of(model, price),
-            max_cost_usd=max_cost,
-            retry_rejected=retry_rejected,
+            shares, seed=seed, temperature=temperature, max_tokens=max_tokens or None, limit=limit,
+            shard=verb.shard_of(shard), concurrency=concurrency, requests_per_minute=rpm, tokens_per_minute=tpm,
+            price=cost, max_cost_usd=max_cost, retry_rejected=retry_rejected,
+        )  # fmt: skip
+        source, service = (
+            verb.Source(captions, instances, images, scenes),
+            verb.Service(teacher, base_url, model, timeout),
         )
         verb.generate(
-            verb.Source(captions, instances, images, scenes),
-            out,
-            verb.Service(teacher, base_url, model, timeout),
-            settings,
-            prompts=prompts,
-            conversation_boxes=conversation_boxes,
-            dry_run=dry_run,
-            batch=batch,
-            bench=bench,
-        )
+            source, out, service, settings, prompts=prompts, conversation_boxes=conversation_boxes, dry_run=dry_run,
+            batch=batch, bench=bench,
+        )  # fmt: skip
 
 
-@app.command()
+@commands.command()
 def select(
     captions: Annotated[Path, typer.Argument(help="Captions: .tsv, .jsonl, COCO's JSON, or LLaVA's JSON list.")],
     out: OutOption,
@@ -187,7 +93,7 @@ def select(
 data_app = typer.Typer(
     name="data", help="Looks into conversation files, and changes their format.", no_args_is_help=True
 )
-app.add_typer(data_app)
+commands.add_typer(data_app)
 DataArgument = Annotated[Path, typer.Argument(help="LLaVA, ShareGPT or OpenAI rows: .json, .jsonl or .parquet.")]
 ImagesOption = Annotated[Path | None, typer.Option(help="The folder of the pictures.")]
 
@@ -244,75 +150,7 @@ def browse_data(
     browse(data, out, images, count, seed)
 
 
-@app.command()
-def show(
-    source: Annotated[str, typer.Argument(metavar="DATA|RECIPE", help="A conversation file, or a recipe.")],
-    id: Annotated[str, typer.Option(help="The sample's id; else the first.")] = "",
-    template: Annotated[str, typer.Option(help="The chat template to show it in.")] = "",
-    model: Annotated[str, typer.Option(help="The model folder whose tokenizer to use; else the tiny base.")] = "",
-) -> None:
-    """Prints a sample as the model sees it, what is supervised in colour."""
-    from seetell.verbs.show import show
-
-    show(source, id=id, template=template, model=model)
-
-
-@app.command()
-def plan(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a Python file.")], sets: SetOption = None
-) -> None:
-    """What a recipe would do, in samples, tokens and steps, without doing it."""
-    from seetell.verbs.plan import plan
-
-    for stage in plan(recipe, sets or ()):
-        typer.echo(stage.sentence)
-
-
-@app.command()
-def train(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a Python file.")],
-    out: Annotated[Path, typer.Option(help="The run's folder; run again with the same one to resume.")],
-    sets: SetOption = None,
-    device: DeviceOption = Device.auto,
-) -> None:
-    """Runs a recipe's stages; killed at any moment, the same command goes on."""
-    from seetell.verbs.training import train
-
-    train(recipe, out, sets=sets or (), device=device.value)
-
-
-@app.command()
-def chat(
-    model: Annotated[str, typer.Argument(help="A model folder, or a name on the hub.")],
-    images: Annotated[list[Path] | None, typer.Argument(help="Pictures to talk about.")] = None,
-    image: Annotated[list[Path] | None, typer.Option(help="A picture, placed before the prompt. Repeatable.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="Ask this once and stop.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="The answer as one JSON object on standard output.")] = False,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Keeps the likeliest words up to this mass.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="For temperatures above 0.")] = 0,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 256,
-    device: DeviceOption = Device.auto,
-    dtype: Annotated[Dtype, typer.Option(help="How numbers are kept.")] = Dtype.auto,
-) -> None:
-    """Talks about pictures: at the prompt, or once with --prompt."""
-    from seetell.verbs.chatting import chat
-
-    chat(
-        model,
-        [*(images or ()), *(image or ())],
-        prompt=prompt,
-        as_json=json,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        max_new_tokens=max_new_tokens,
-        device=device.value,
-        dtype=dtype.value,
-    )
-
-
-@app.command("eval")
+@commands.command("eval")
 def evaluate(
     task: Annotated[str, typer.Argument(help="A benchmark, such as drawn, llava_bench_wild or pope.")],
     model: Annotated[
@@ -342,7 +180,7 @@ def evaluate(
     )
 
 
-@app.command()
+@commands.command()
 def score(
     task: Annotated[str, typer.Argument(help="scienceqa, pope, mme, textvqa, llava_bench, mmvet or caption.")],
     answers: Annotated[
@@ -363,7 +201,7 @@ def score(
 
 
 scienceqa_app = typer.Typer(help="ScienceQA: problems to conversations, and two models' answers joined.")
-app.add_typer(scienceqa_app, name="scienceqa", no_args_is_help=True)
+commands.add_typer(scienceqa_app, name="scienceqa", no_args_is_help=True)
 
 
 @scienceqa_app.command("convert")
@@ -393,79 +231,3 @@ def scienceqa_join(
     from seetell.verbs.scienceqa import join
 
     join(answers, second, truth, out, judge=judge)
-
-
-@app.command("import")
-def import_model(
-    source: Annotated[str, typer.Argument(help="A folder or hub name: a LLaVA model, or a stage-1 projector.")],
-    out: OutOption,
-    vision: Annotated[str | None, typer.Option(help="The tower that a projector joins.")] = None,
-    language: Annotated[str | None, typer.Option(help="The language model that a projector joins.")] = None,
-    template: Annotated[str | None, typer.Option(help="The chat template, where the source does not say.")] = None,
-) -> None:
-    """Brings in a LLaVA model of any layout, exactly."""
-    from seetell.verbs.importing import import_model
-
-    import_model(source, out, vision=vision, language=language, template=template)
-
-
-@app.command("export")
-def export_model(
-    model: Annotated[str, typer.Argument(help="A model folder.")],
-    to: Annotated[Layout, typer.Option(help="transformers' layout, or the first LLaVA release's.")],
-    out: OutOption,
-) -> None:
-    """Writes a model in another layout, exactly."""
-    from seetell.verbs.exporting import export_model
-
-    export_model(model, to.value, out)
-
-
-@app.command()
-def env() -> None:
-    """Versions, device and threads: what to say when reporting a fault."""
-    from seetell.verbs.env import env
-
-    env()
-
-
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command and ends the process with its exit code; --quiet and --debug may stand anywhere."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    flags = [flag for flag in GLOBAL_FLAGS if flag in words]
-    words = flags + [word for word in words if word not in GLOBAL_FLAGS]
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    signal.signal(signal.SIGTERM, _end_on_signal)
-    try:
-        typer.main.get_command(app).main(words, prog_name="seetell")
-    except Exception as error:
-        if "--debug" in flags:
-            import traceback
-
-            traceback.print_exc()
-        sentence, code = _sentence(error)
-        print(f"seetell: {sentence}", file=sys.stderr)  # noqa: T201
-        sys.exit(code)
-    sys.exit(0)
-
-
-def _sentence(error: Exception) -> tuple[str, int]:
-    """What to say about a failure, and the exit code it ends with."""
-    if isinstance(error, SeetellError):
-        return str(error), error.exit_code
-    if isinstance(error, ConfigError):
-        return str(error), 2
-    if isinstance(error, DamagedFile):
-        return str(error), 3
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}.", 3 if isinstance(error, FileNotFoundError) else 1
-    first_line = (str(error).strip() or "no message").splitlines()[0]
-    return f"it failed unexpectedly ({type(error).__name__}: {first_line}); run with --debug for the traceback.", 1
-
-
-def _end_on_signal(number: int, frame: Any) -> NoReturn:
-    """Lets what is open close, then ends as a shell expects of a signal: 143 for SIGTERM."""
-    del frame
-    sys.exit(128 + number)

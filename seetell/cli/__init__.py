@@ -1,0 +1,97 @@
+"""The command: arguments to verbs, and nothing else.
+
+Nothing heavy is imported before a verb is chosen, so `seetell --help` answers at once. A failure is one
+sentence on standard error and an exit code: 0 done, 1 failed, 2 usage or config, 3 bad input data, 4 an
+outside service failed, 130 or 143 interrupted. `--debug` adds the traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from seetell.cli import tensors, words
+from seetell.config import ConfigError
+from seetell.console import SeetellError, console
+from seetell.files import DamagedFile
+
+app = typer.Typer(
+    name="seetell",
+    help="Teaches a language model to see, and lets people talk to it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(tensors.commands)
+app.add_typer(words.commands)
+
+GLOBAL_FLAGS = ("--quiet", "--debug")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"seetell {version('seetell')}")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Says it.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress and no remarks: results and errors only.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Shows the traceback of a failure.")] = False,
+) -> None:
+    del version, debug
+    console.quiet = quiet
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command and ends the process with its exit code; --quiet and --debug may stand anywhere."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    flags = [flag for flag in GLOBAL_FLAGS if flag in words]
+    words = flags + [word for word in words if word not in GLOBAL_FLAGS]
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    signal.signal(signal.SIGTERM, _end_on_signal)
+    try:
+        typer.main.get_command(app).main(words, prog_name="seetell")
+    except Exception as error:
+        if "--debug" in flags:
+            import traceback
+
+            traceback.print_exc()
+        sentence, code = _sentence(error)
+        print(f"seetell: {sentence}", file=sys.stderr)  # noqa: T201
+        sys.exit(code)
+    sys.exit(0)
+
+
+def _sentence(error: Exception) -> tuple[str, int]:
+    """What to say about a failure, and the exit code it ends with."""
+    if isinstance(error, SeetellError):
+        return str(error), error.exit_code
+    if isinstance(error, ConfigError):
+        return str(error), 2
+    if isinstance(error, DamagedFile):
+        return str(error), 3
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}.", 3 if isinstance(error, FileNotFoundError) else 1
+    first_line = (str(error).strip() or "no message").splitlines()[0]
+    return f"it failed unexpectedly ({type(error).__name__}: {first_line}); run with --debug for the traceback.", 1
+
+
+def _end_on_signal(number: int, frame: Any) -> NoReturn:
+    """Lets what is open close, then ends as a shell expects of a signal: 143 for SIGTERM."""
+    del frame
+    sys.exit(128 + number)

@@ -1,0 +1,126 @@
+"""Commands of the tensors wing: a model is shown, planned, trained, talked to and moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seetell.cli.options import Device, DeviceOption, Dtype, Layout, OutOption, SetOption
+
+commands = typer.Typer()
+
+
+@commands.command()
+def demo(
+    out: OutOption = Path("runs/demo"),
+    device: DeviceOption = Device.auto,
+    rebuild_base: Annotated[bool, typer.Option(help="Pretrain the tiny base again first (hours on a CPU).")] = False,
+) -> None:
+    """The whole road in minutes: draw, write, align, tune, measure, report."""
+    from seetell.verbs.demo import demo
+
+    demo(out, device=device.value, rebuild_base=rebuild_base)
+
+
+@commands.command()
+def show(
+    source: Annotated[str, typer.Argument(metavar="DATA|RECIPE", help="A conversation file, or a recipe.")],
+    id: Annotated[str, typer.Option(help="The sample's id; else the first.")] = "",
+    template: Annotated[str, typer.Option(help="The chat template to show it in.")] = "",
+    model: Annotated[str, typer.Option(help="The model folder whose tokenizer to use; else the tiny base.")] = "",
+) -> None:
+    """Prints a sample as the model sees it, what is supervised in colour."""
+    from seetell.verbs.show import show
+
+    show(source, id=id, template=template, model=model)
+
+
+@commands.command()
+def plan(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a Python file.")], sets: SetOption = None
+) -> None:
+    """What a recipe would do, in samples, tokens and steps, without doing it."""
+    from seetell.verbs.plan import plan
+
+    for stage in plan(recipe, sets or ()):
+        typer.echo(stage.sentence)
+
+
+@commands.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a Python file.")],
+    out: Annotated[Path, typer.Option(help="The run's folder; run again with the same one to resume.")],
+    sets: SetOption = None,
+    device: DeviceOption = Device.auto,
+) -> None:
+    """Runs a recipe's stages; killed at any moment, the same command goes on."""
+    from seetell.verbs.training import train
+
+    train(recipe, out, sets=sets or (), device=device.value)
+
+
+@commands.command()
+def chat(
+    model: Annotated[str, typer.Argument(help="A model folder.")],
+    images: Annotated[list[Path] | None, typer.Argument(help="Pictures to talk about.")] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="A picture, placed before the prompt. Repeatable.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Ask this once and stop.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="The answer as one JSON object on standard output.")] = False,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Keeps the likeliest words up to this mass.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="For temperatures above 0.")] = 0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 256,
+    device: DeviceOption = Device.auto,
+    dtype: Annotated[Dtype, typer.Option(help="How numbers are kept.")] = Dtype.auto,
+) -> None:
+    """Talks about pictures: at the prompt, or once with --prompt."""
+    from seetell.verbs.chatting import chat
+
+    chat(
+        model,
+        [*(images or ()), *(image or ())],
+        prompt=prompt,
+        as_json=json,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        device=device.value,
+        dtype=dtype.value,
+    )
+
+
+@commands.command("import")
+def import_model(
+    source: Annotated[str, typer.Argument(help="A folder or hub name: a LLaVA model, or a stage-1 projector.")],
+    out: OutOption,
+    vision: Annotated[str, typer.Option(help="A projector's vision tower, by folder or hub name.")] = "",
+    language: Annotated[str, typer.Option(help="A projector's language model, by folder or hub name.")] = "",
+    template: Annotated[str, typer.Option(help="The chat template it was tuned in; else what its files say.")] = "",
+) -> None:
+    """Brings in a LLaVA model of any layout, exactly."""
+    from seetell.verbs.importing import import_model
+
+    import_model(source, out, vision=vision or None, language=language or None, template=template or None)
+
+
+@commands.command("export")
+def export_model(
+    model: Annotated[str, typer.Argument(help="A model folder.")],
+    to: Annotated[Layout, typer.Option(help="transformers' layout, or the first LLaVA release's.")],
+    out: OutOption,
+) -> None:
+    """Writes a model in another layout, exactly."""
+    from seetell.verbs.exporting import export_model
+
+    export_model(model, to.value, out)
+
+
+@commands.command()
+def env() -> None:
+    """Versions, device and threads: what to say when reporting a fault."""
+    from seetell.verbs.env import env
+
+    env()
