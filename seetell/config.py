@@ -115,7 +115,7 @@ def _assign(value: Any, kind: Any, names: Sequence[str], text: str, where: str) 
         return {**value, name: _assign(value.get(name), inner[1], rest, text, where)}
     if _is_sequence(value):
         if not name.isdigit() or int(name) >= len(value):
-            raise ConfigError(f"{where}: name one of its {len(value)} parts by number, from 0, not \"{name}\"")
+            raise ConfigError(f'{where}: name one of its {len(value)} parts by number, from 0, not "{name}"')
         index, inner = int(name), _element_type(kind)
         return (*value[:index], _assign(value[index], inner, rest, text, where), *value[index + 1 :])
     raise ConfigError(f'{where}: there is nothing inside it to name "{name}"' + (" (it is none)" * (value is None)))

@@ -93,7 +93,7 @@ class Item:
     accepted: tuple[str, ...] = ()
     kind: str = ""
     group: str = ""
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import itertools
 import random
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,8 +91,11 @@ def _asked(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, type: st
 @torch.no_grad()
 def _greedy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str]) -> list[str]:
     encoded = tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt")
-    made = model.generate(**encoded, max_new_tokens=12, do_sample=False)
-    return [tokenizer.decode(row[encoded["input_ids"].shape[1] :], skip_special_tokens=True).strip() for row in made]
+    ours: Any = model
+    made = ours.generate(**encoded, max_new_tokens=12, do_sample=False)
+    return [
+        str(tokenizer.decode(row[encoded["input_ids"].shape[1] :], skip_special_tokens=True)).strip() for row in made
+    ]
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -139,7 +140,8 @@ def build(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
         "pad_token_id": end,
     }
     model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
-    for layer in (*model.vision_model.encoder.layers, *model.text_model.encoder.layers):
+    towers: Any = (model.vision_model, model.text_model)
+    for layer in (layer for tower in towers for layer in tower.encoder.layers):
         for projection in (layer.self_attn.q_proj, layer.self_attn.k_proj):  # else attention stays flat for ages
             torch.nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
     model.vision_model.embeddings.position_embedding.weight.data[1:] = 0.5 * plane_waves(GRID, vision["hidden_size"])
@@ -316,7 +318,7 @@ def pretrain(
 def save(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     half = CLIPModel(model.config)
     half.load_state_dict(model.state_dict())
-    half.to(torch.float16).save_pretrained(out)
+    half.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
     side = {"height": SIDE_PX, "width": SIDE_PX}
     (out / "preprocessor_config.json").write_text(

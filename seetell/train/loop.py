@@ -150,9 +150,7 @@ def _count(state: Progress, step_data: StepData, report: StepReport) -> None:
         state.not_finite_in_a_row += 1
 
 
-def _write(
-    log: RunLog, state: Progress, step_data: StepData, report: StepReport, rates: Mapping[str, float]
-) -> None:
+def _write(log: RunLog, state: Progress, step_data: StepData, report: StepReport, rates: Mapping[str, float]) -> None:
     for row, rejected in step_data.refused:
         log.refuse(row, rejected)
     figures: dict[str, object] = {f"lr_{part}": rate for part, rate in rates.items()}

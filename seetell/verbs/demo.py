@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from rich.table import Table
 from seetell.config import load_recipe
 from seetell.console import console, progress, say
 from seetell.evals import drawn as task
-from seetell.files import read_jsonl, write_json
+from seetell.files import read_json, read_jsonl, write_json
 from seetell.generate.prompts import Kind
 from seetell.generate.write import write_conversations_of
 from seetell.infer.answerers import OurAnswerer
@@ -32,6 +32,7 @@ from seetell.infer.sampling import Sampling
 from seetell.model.vlm import VLM
 from seetell.sources.coco import read_coco, write_coco
 from seetell.sources.conversations import captions_as_pairs, write_conversations
+from seetell.sources.drawn.layout import HELD_OUT_PAIRS
 from seetell.sources.drawn.questions import TYPES
 from seetell.sources.drawn.scenes import drawn_scenes
 from seetell.train.recipe import Recipe
@@ -96,17 +97,17 @@ def demo(
     with clock.phase("write"):
         written = write(out / "data")
     recipe = recipe_for(out / "data")
-    with clock.phase("align"):
-        train(recipe, out, device=device, stages=("align",))
-    with clock.phase("tune"):
-        model = train(recipe, out, device=device, stages=("tune",))
+    with clock.phase("train"):
+        model = train(recipe, out, device=device)
     with clock.phase("measure"):
         measured = measure(recipe, out, device, test_scenes, unseen_scenes)
     with clock.phase("report"):
-        report = summary(measured, clock.seconds, model)
+        training = read_json(out / "report.json")["stages"]
+        seconds = clock.seconds | {stage: round(training[stage]["seconds"], 1) for stage in ("align", "tune")}
+        report = summary(measured, seconds, model)
         curves = {name: _losses(out, name) for name in ("align", "tune")}
         write_report(out / "report.html", report, measured, curves, written)
-    report["seconds"] = clock.seconds
+    report |= {"seconds": seconds | clock.seconds, "stages": training}
     write_json(out / "report.json", report)
     console.print(as_table(measured))
     say(f"Report: {out / 'report.html'}")
@@ -137,8 +138,8 @@ def write(folder: Path) -> dict[str, int]:
     with progress("write conversations", len(scenes)) as bar:
 
         def kept() -> Iterator[Conversation]:
-            results: Iterable[Conversation | Rejected] = write_conversations_of(scenes, MIX, RulesTeacher(), seed=0)
-            for result in results:
+            teacher = RulesTeacher(HELD_OUT_PAIRS)
+            for result in write_conversations_of(scenes, MIX, teacher, seed=0):
                 bar.advance()
                 if isinstance(result, Rejected):
                     counts[f"rejected: {result.reason}"] += 1
@@ -193,10 +194,10 @@ def measure(recipe: Recipe, out: Path, device: str, test_scenes: int, unseen_sce
             return texts
 
         for stage, make in models.items():
-            vlm = make()
-            measured.answers[stage] = asked(vlm, items)
-        measured.answers["blind"] = asked(vlm, task.blind(items))
-        said = asked(vlm, unseen)
+            measured.answers[stage] = asked(make(), items)
+        tuned = models["tuned"]()
+        measured.answers["blind"] = asked(tuned, task.blind(items))
+        said = asked(tuned, unseen)
     for stage, texts in measured.answers.items():
         measured.accuracy[stage] = task.aggregate(items, _answers(texts))
     measured.unseen = task.aggregate(unseen, _answers(said)).overall

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -25,6 +25,7 @@ from seetell.generate.prompts import Kind, PromptSet
 from seetell.generate.report import PAGE
 from seetell.generate.run import GUESSED_REPLY_S, Plan, Run, Settings, finish, reparse
 from seetell.sources.coco import read_coco
+from seetell.sources.drawn.layout import HELD_OUT_PAIRS
 from seetell.sources.scenes import read_scenes
 from seetell.types import Scene
 
@@ -95,7 +96,9 @@ def generate(
     for kind in settings.shares:
         if kind not in prompt_set.prompts:
             raise UsageError(f"{prompts} has no prompts for {kind}: leave it out of --kinds.")
-    teacher = make_teacher(service, settings.concurrency)
+    # The held-out pairs of drawn scenes are not spoken of, or a question about them would no longer test anything.
+    unspoken = HELD_OUT_PAIRS if source.scenes.startswith(DRAWN) else ()
+    teacher = make_teacher(service, settings.concurrency, unspoken)
     run = Run(out, teacher, prompt_set, settings, source.images_dir(out))
     if dry_run:
         _show(_estimate(run, source), settings)
@@ -109,9 +112,9 @@ def generate(
     return conclude(out, report, stopped)
 
 
-def make_teacher(service: Service, concurrency: int) -> ChatModel:
+def make_teacher(service: Service, concurrency: int, unspoken: Collection[tuple[str, str]] = ()) -> ChatModel:
     if service.teacher == "rules":
-        return RulesTeacher()
+        return RulesTeacher(unspoken)
     if service.teacher.startswith("replay:"):
         return Replay.load(service.teacher.removeprefix("replay:"))
     if service.teacher:

@@ -11,7 +11,7 @@ from typing import Any
 from seetell.console import BadInput, UsageError, progress, say
 from seetell.files import as_object, read_json, read_jsonl, write_atomic, write_json
 from seetell.generate.phrases import make_chunker
-from seetell.generate.select import choose, curve, forget_reading, read_phrases, taken_of
+from seetell.generate.select import Choice, choose, curve, forget_reading, read_phrases, taken_of
 from seetell.page import Page
 from seetell.sources.coco import read_coco
 from seetell.sources.conversations import read_conversations, write_conversations
@@ -71,20 +71,29 @@ def select(
         (pair(row.id, Image(str(folder / row.image)), row.caption, seed) for row in taken_of(rows(), choice.taken)),
         folder,
     )
+    report = report_of(choice, len(lengths), least) | {"least": least, "most": most, "seed": seed, "chunker": called}
+    write_json(out / REPORT, report)
+    write_page(out / PAGE, report, choice)
+    forget_reading(out)
+    say(f"{report['taken']} of {report['captions']} captions, by {called}: {out / PAIRS}.")
+    return report
+
+
+def report_of(choice: Choice, captions: int, least: int) -> dict[str, Any]:
+    """The counts of report.json."""
     frequent = choice.before >= least
-    report = {
-        "captions": len(lengths),
+    return {
+        "captions": captions,
         "taken": int(choice.taken.sum()),
         "phrases": len(choice.before),
         "phrases_frequent": int(frequent.sum()),
         "phrases_taken": int((choice.after > 0).sum()),
         "frequent_phrases_lost": int((choice.after[frequent] == 0).sum()),
-        "least": least,
-        "most": most,
-        "seed": seed,
-        "chunker": called,
     }
-    write_json(out / REPORT, report)
+
+
+def write_page(path: Path, report: dict[str, Any], choice: Choice) -> None:
+    """The same as a page, with the frequencies before and after."""
     page = Page("Concept-balanced captions")
     page.table([[name.replace("_", " "), value] for name, value in report.items()], ["", ""])
     page.plot(
@@ -93,10 +102,7 @@ def select(
         "log10 of the phrase's rank",
         "log10 of its frequency",
     )
-    write_atomic(out / PAGE, page.html())
-    forget_reading(out)
-    say(f"{report['taken']} of {report['captions']} captions, by {called}: {out / PAIRS}.")
-    return report
+    write_atomic(path, page.html())
 
 
 def read_captions(path: Path, image_name: str) -> Iterator[Captioned]:

@@ -89,7 +89,8 @@ def test_cls_kept(tmp_path: Path) -> None:
     pixels = tiny_pixels(2)
     features = vlm.see(pixels)
     numbers = normalized(pixels, vlm.pixel_mean, vlm.pixel_std, torch.float32)
-    expected: Any = theirs.model.get_image_features(numbers).pooler_output
+    inner: Any = theirs.model
+    expected: Any = inner.get_image_features(numbers).pooler_output
     assert features.shape[1] == vlm.slots_per_image == 17
     assert relative(features, torch.stack(list(expected))) <= TOLERANCE
 

@@ -110,14 +110,14 @@ def right(joined: Joined) -> set[str]:
 
 
 def test_complement_is_the_second_where_it_can_be_read() -> None:
-    first, second = ({name: case[at] for name, case in CASES.items()} for at in (1, 2))
+    first, second = ({name: str(case[at]) for name, case in CASES.items()} for at in (1, 2))
     joined = complement(problem_items(problems()), first, second)
     assert right(joined) == {"agree right", "second right", "second silent", "no such choice"}
     assert joined.fell_back == 2
 
 
 def test_a_judge_is_asked_only_where_they_differ(tmp_path: Path) -> None:
-    first, second = ({name: case[at] for name, case in CASES.items()} for at in (1, 2))
+    first, second = ({name: str(case[at]) for name, case in CASES.items()} for at in (1, 2))
     third = Third()
     joined = judged(problem_items(problems()), first, second, Judge(third, tmp_path / "judge.jsonl"))
     assert set(third.asked) == set(CASES) - {"agree right", "agree wrong"}

@@ -55,7 +55,7 @@ def test_a_reading_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(selecting, "BLOCK", 10)
     captions = [f"a {thing} near the {place}" for thing in ("dog", "cat", "bus") for place in ("wall", "sea")] * 20
     chunker, _ = make_chunker("built-in")
-    whole = read_phrases(captions, chunker, tmp_path, {"of": 1}, lambda n: None)
+    whole = read_phrases(captions, chunker, tmp_path, {"of": 1}, lambda _: None)
     for cut in (0, 5, 83, 700):
         for name in (selecting.PHRASES, selecting.LENGTHS):
             path = tmp_path / name

@@ -37,12 +37,17 @@ def draw_scene(layout: Layout, side_px: int = SIDE_PX) -> DrawnScene | None:
     if not seen:
         return None
     things = tuple(layout.things[i] for i in seen)
-    boxes = tuple(Box(things[n].kind, *(round(edge, 3) for edge in drawing.boxes[i])) for n, i in enumerate(seen))
+    boxes = tuple(box(thing, drawing.boxes[i]) for thing, i in zip(things, seen, strict=True))
     file = io.BytesIO()
     drawing.picture.save(file, "PNG", compress_level=1)
     told = captions(layout, things, random.Random(f"captions:{layout.id}"))
     scene = Scene(layout.id, told, boxes, Image(f"{layout.id}.png", file.getvalue()), side_px, side_px)
     return DrawnScene(scene, layout, things)
+
+
+def box(thing: Thing, corners: tuple[float, float, float, float]) -> Box:
+    x0, y0, x1, y1 = (round(edge, 3) for edge in corners)
+    return Box(thing.kind, x0, y0, x1, y1)
 
 
 def drawn_scenes(

@@ -104,7 +104,7 @@ def _relation(things: Sequence[Thing], rng: random.Random) -> str:
 
 def relation(one: Thing, other: Thing, rng: random.Random) -> str:
     """Where `one` lies as seen from `other`, by column or by row, whichever differs."""
-    said = []
+    said: list[str] = []
     if one.column != other.column:
         said.append("to the left of" if one.column < other.column else "to the right of")
     if one.row != other.row:
