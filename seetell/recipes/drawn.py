@@ -17,15 +17,15 @@ RECIPE = Recipe(
     align=Stage(
         data=(Data("runs/demo/data/align.json", images="runs/demo/data/images"),),
         lr={"connector": 2e-3},
-        samples_per_step=32,
+        samples_per_step=16,
         template="plain",
         image="square",
         cache_features=True,
     ),
     tune=Stage(
         data=(Data("runs/demo/data/tune.json", images="runs/demo/data/images"),),
-        lr={"connector": 1e-3, "language": 5e-4},
-        samples_per_step=32,
+        lr={"connector": 1e-3, "language": 1e-3},
+        samples_per_step=16,
         template="chatml",
         image="square",
         cache_features=True,

@@ -41,6 +41,7 @@ from seetell.train.start import stage_processor, start_model
 from seetell.types import Conversation, Item, Rejected, Scene
 
 SCENES = 5000
+CAPTIONS_EACH = 2  # of the five of a scene, to align on
 TEST_SCENES = 250
 UNSEEN_SCENES = 120
 # Of every scene short answers, which the test asks for; of every twentieth each of the paper's three kinds.
@@ -133,7 +134,8 @@ def write(folder: Path) -> dict[str, int]:
     from seetell.ask.rules import RulesTeacher
 
     scenes = list(read_coco(folder / "captions.json", folder / "instances.json", folder / "images"))
-    write_conversations(folder / "align.json", captions_as_pairs(scenes, seed=0), folder / "images")
+    pairs = (pair for seed in range(CAPTIONS_EACH) for pair in captions_as_pairs(scenes, seed=seed))
+    write_conversations(folder / "align.json", pairs, folder / "images")
     counts: Counter[str] = Counter()
     with progress("write conversations", len(scenes)) as bar:
 
@@ -148,7 +150,7 @@ def write(folder: Path) -> dict[str, int]:
                     yield result
 
         write_conversations(folder / "tune.json", kept(), folder / "images")
-    counts["align pairs"] = len(scenes)
+    counts["align pairs"] = len(scenes) * CAPTIONS_EACH
     return dict(counts)
 
 
