@@ -58,9 +58,13 @@ class Journal:
         append_jsonl(self.path).close()  # cuts off a last line that a killed writer left torn
         self._file = self.path.open("r+b", buffering=0)
         self._reader = self.path.open("rb")
-        _lock(self._file.fileno(), self.path)
-        for at, row in _rows(self.path):
-            self._note(row, at)
+        try:
+            _lock(self._file.fileno(), self.path)
+            for at, row in _rows(self.path):
+                self._note(row, at)
+        except BaseException:
+            self.close()
+            raise
         self._end = self._file.seek(0, os.SEEK_END)
 
     def __contains__(self, key: object) -> bool:

@@ -166,7 +166,9 @@ class _Allowance:
 
     def pause_s(self, amount: float) -> float:
         self._fill()
-        return max(0.0, (min(amount, self.most) - self.amount) / self.per_s)
+        lacking = min(amount, self.most) - self.amount
+        # What rounding alone leaves lacking is a pause too short to move any clock: nobody would ever leave.
+        return lacking / self.per_s if lacking > 1e-9 * self.most else 0.0
 
     def take(self, amount: float) -> None:
         self._fill()

@@ -16,7 +16,8 @@ import torch
 
 from seetell.console import UsageError
 from seetell.encode.image import ImageProcessor
-from seetell.infer.loading import pick_device, pick_dtype
+from seetell.infer.loading import pick_dtype
+from seetell.model.device import pick_device
 from seetell.types import Answer, Item, Rejected
 
 

@@ -21,6 +21,7 @@ from seetell.infer.engine import Engine
 from seetell.infer.pictures import Shown
 from seetell.infer.sampling import Sampling
 from seetell.infer.session import ChatSession
+from seetell.model.device import pick_device
 from seetell.model.weights import load_model
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -88,17 +89,6 @@ def open_processor(folder: Path, slots_per_image: int) -> Processor:
         template = VICUNA_V1
     say(f"{folder} has no {FACTS_FILE}, so prompts are written with the chat template {template.name!r}.")
     return Processor(tokenizer, template, ImageProcessor.load(folder), slots_per_image)
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is the accelerator that is there, else the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    elif name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("No CUDA device can be used here: leave --device out, or choose cpu.")
-    elif name == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("Metal cannot be used here: leave --device out, or choose cpu.")
-    return torch.device(name)
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:

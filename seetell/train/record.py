@@ -19,6 +19,7 @@ import transformers
 from seetell.config import differences, freeze, thaw
 from seetell.console import UsageError, say
 from seetell.files import read_json, sha256_file, sha256_text, write_json
+from seetell.model.device import pick_device
 from seetell.train.recipe import Model, Recipe
 
 
@@ -39,12 +40,12 @@ class Record:
 
 def open_record(recipe: Recipe, out: Path, device: str) -> Record:
     """The record of the run in `out`, new or found; a run of another recipe or of other parts is refused."""
-    now = Record(_device(device), torch.get_num_threads(), _parts(recipe.model), _versions())
+    now = Record(str(pick_device(device)), torch.get_num_threads(), _parts(recipe.model), _versions())
     if (out / "recipe.json").exists() and (out / "run.json").exists():
         _refuse_other(out, differences(read_json(out / "recipe.json"), freeze(recipe)))
         record = thaw(Record, read_json(out / "run.json"))
         _refuse_other(out, differences(record.parts, now.parts, "parts"))
-        if device != "auto" and _device(device) != record.device:
+        if device != "auto" and str(pick_device(device)) != record.device:
             _refuse_other(out, [f"device: {record.device!r} -> {device!r}"])
         for change in differences(record.versions, now.versions, "versions"):
             say(f"This run goes on with other software than it began with ({change}): its last bits may differ.")
@@ -80,12 +81,6 @@ def _refuse_other(out: Path, changes: list[str]) -> None:
             f"{out} holds a run that began otherwise; give another --out, or what it began with. Changed: "
             + "; ".join(changes)
         )
-
-
-def _device(device: str) -> str:
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _versions() -> dict[str, str]:

@@ -29,6 +29,7 @@ from seetell.generate.write import write_conversations_of
 from seetell.infer.answerers import OurAnswerer
 from seetell.infer.engine import Engine
 from seetell.infer.sampling import Sampling
+from seetell.model.device import pick_device
 from seetell.model.vlm import VLM
 from seetell.sources.coco import read_coco, write_coco
 from seetell.sources.conversations import captions_as_pairs, write_conversations
@@ -178,12 +179,12 @@ def measure(recipe: Recipe, out: Path, device: str, test_scenes: int, unseen_sce
     unseen = [item for item in task.items(unseen_scenes, pairs="unseen") if item.facts["unseen"] == "yes"]
     measured = Measured(items, unseen_questions=len(unseen))
     assert recipe.tune is not None
-    untrained = start_model(recipe, _device(device))
+    untrained = start_model(recipe, pick_device(device))
     processor = stage_processor(recipe.model, recipe.tune, untrained)
     models = {
         "before": lambda: untrained,
-        "aligned": lambda: load_model(out / "aligned", device=_device(device)),
-        "tuned": lambda: load_model(out / "model", device=_device(device)),
+        "aligned": lambda: load_model(out / "aligned", device=pick_device(device)),
+        "tuned": lambda: load_model(out / "model", device=pick_device(device)),
     }
     with progress("ask", len(items) * len(STAGES) + len(unseen)) as bar:
 
@@ -239,11 +240,3 @@ def _answers(texts: dict[str, str]) -> Iterator[task.Answer]:
 def _losses(out: Path, stage: str) -> list[tuple[float, float]]:
     rows = [row for row in read_jsonl(out / "metrics.jsonl") if row.get("stage") == stage and "loss" in row]
     return [(float(row["step"]), float(row["loss"])) for row in rows]
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -13,7 +13,16 @@ import pytest
 from seetell.config import ConfigError, apply_sets, differences, freeze, load_recipe, pick, shipped_recipes, thaw
 from seetell.train.recipe import Data, Model, Recipe, Stage
 
-SHIPPED = ("drawn", "finetune_yours", "llava_1_5_13b", "llava_1_5_7b", "llava_v1_13b", "llava_v1_7b")
+SHIPPED = (
+    "drawn",
+    "finetune_yours",
+    "llava_1_5_13b",
+    "llava_1_5_7b",
+    "llava_v1_13b",
+    "llava_v1_7b",
+    "scienceqa",
+    "scienceqa_13b",
+)
 
 
 def a_recipe() -> Recipe:
