@@ -134,7 +134,8 @@ def pretrain(
     if start is not None:
         model.load_state_dict(LlamaForCausalLM.from_pretrained(start, dtype=torch.float32).state_dict())
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
-    started, seen, grown, right, log = time.monotonic(), 0, 0.0, [], []
+    started, seen, right, log = time.monotonic(), 0, [], []
+    grown = 0.0 if start is None else 1.0  # who goes on is no beginner
 
     def spent() -> float:
         return (time.monotonic() - started) / seconds
