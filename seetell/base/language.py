@@ -25,6 +25,10 @@ from seetell.console import say
 
 CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VOCABULARY = 1024
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 WIDTH = 160
 MASTERED = 0.88  # the share of answer tokens said rightly from which on the texts grow harder
 GROWING_STEPS = 300  # such steps from the easiest texts to the full mixture
@@ -45,6 +49,7 @@ def train_tokenizer(documents_read: int = 6000) -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator((part for text in texts for part in _without_controls(text)), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
+        chat_template=CHAT_TEMPLATE,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         model_max_length=2048,

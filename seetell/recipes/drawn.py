@@ -26,7 +26,7 @@ RECIPE = Recipe(
         data=(Data("runs/demo/data/tune.json", images="runs/demo/data/images"),),
         lr={"connector": 1e-3, "language": 1e-3},
         samples_per_step=16,
-        template="chatml",
+        template="own",
         image="square",
         cache_features=True,
     ),
