@@ -19,6 +19,13 @@ CHATML = ("<|im_start|>", "<|im_end|>")
 COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (40, 70, 220), "white": (250, 250, 250)}
 
 
+# A dialogue of the language model's own, in words alone, for recipes that ask for it.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message.role }}: {{ message.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
 def tiny_parts(folder: Path, seed: int = 0) -> tuple[str, str]:
     """Folders of a random tower (16 px, 4 patches) and a random language model (byte-level words)."""
     torch.manual_seed(seed)
@@ -36,6 +43,7 @@ def tiny_parts(folder: Path, seed: int = 0) -> tuple[str, str]:
     }  # fmt: skip
     (vision / "preprocessor_config.json").write_text(json.dumps(facts))
     tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = CHAT_TEMPLATE
     tokenizer.save_pretrained(language)
     decoder = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
