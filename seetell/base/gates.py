@@ -22,8 +22,6 @@ from seetell.base.vision import LAYER, centre_patch, normalized, picture
 from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, make_layout
 from seetell.sources.drawn.questions import TYPES, Question, ask, is_right
 
-GATE = 0.97
-
 
 @torch.no_grad()
 def thing_features(tower: CLIPVisionModel, split: str, scenes: int, start: int = 0) -> tuple[Tensor, dict[str, Tensor]]:

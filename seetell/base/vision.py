@@ -27,16 +27,16 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 from seetell.console import say
 from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, SIZES, Layout, Thing, make_layout
 from seetell.sources.drawn.render import draw
+from seetell.sources.drawn.scenes import MIN_VISIBLE, SIDE_PX
 from seetell.sources.drawn.words import PLACE_PHRASES, captions, named
 
-SIDE_PX, PATCH_PX = 96, 12
+PATCH_PX = 12
 GRID = SIDE_PX // PATCH_PX
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 LAYER = -2
 END = "<|endoftext|>"  # ends a phrase, and fills up the shorter ones
 PATCHES_SHOWN = 3  # of every thing, at random, in every step
-MIN_VISIBLE = 0.6
 
 
 @dataclass(frozen=True, slots=True)

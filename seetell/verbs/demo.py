@@ -23,6 +23,7 @@ from rich.table import Table
 from seetell.config import load_recipe
 from seetell.console import console, progress, say
 from seetell.evals import drawn as task
+from seetell.evals.drawn_task import SCENES as SCENES_ASKED
 from seetell.files import read_json, read_jsonl, write_json
 from seetell.generate.prompts import Kind
 from seetell.generate.write import write_conversations_of
@@ -43,7 +44,6 @@ from seetell.types import Conversation, Item, Rejected, Scene
 
 SCENES = 5000
 CAPTIONS_EACH = 2  # of the five of a scene, to align on
-TEST_SCENES = 250
 UNSEEN_SCENES = 120
 # Of every scene short answers, which the test asks for; of every twentieth each of the paper's three kinds.
 MIX: dict[Kind, float] = {"short": 1.0, "conversation": 0.05, "detail": 0.05, "complex": 0.05}
@@ -82,7 +82,7 @@ def demo(
     device: str = "auto",
     rebuild_base: bool = False,
     scenes: int = SCENES,
-    test_scenes: int = TEST_SCENES,
+    test_scenes: int = SCENES_ASKED,
     unseen_scenes: int = UNSEEN_SCENES,
 ) -> Path:
     """Runs the whole road; returns the report's path. `rebuild_base` first pretrains the base again."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +20,7 @@ from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
 from seetell.sources.conversations import read_conversations
 from seetell.train.recipe import Data, Model, Recipe, Stage
+from seetell.train.show import sample_pieces
 from seetell.train.start import planning_processor
 from seetell.types import Conversation, Rejected
 
@@ -55,25 +55,6 @@ def _print(results: Console, name: str, conversation: Conversation, stage: Stage
     pieces = list(sample_pieces(sample, processor))
     plain = Text("".join(f"⟦{text}⟧" if learnt else text for text, learnt in pieces))
     results.print(marked(pieces) if results.is_terminal else plain, soft_wrap=True)
-
-
-def sample_pieces(sample: Sample, processor: Processor) -> Iterator[tuple[str, bool]]:
-    """The text of a sample in runs that are learnt or not, read back from its ids.
-
-    A run's text is what its ids add to the text before it: some tokenizers swallow a space at a text's beginning.
-    """
-    image_id = processor.tokenizer.image_id
-    before, ids = "", list[int]()
-    tokens = zip(sample.ids.tolist(), sample.supervised.tolist(), strict=True)
-    for (is_image, learnt), run in groupby(tokens, key=lambda token: (token[0] == image_id, token[1])):
-        new = [token for token, _ in run]
-        if is_image:
-            yield f"<image × {len(new)}>", learnt
-            continue
-        ids += new
-        text = processor.tokenizer.decode(ids, skip_special_tokens=False)
-        yield text[len(before) :], learnt
-        before = text
 
 
 def _stages(source: str, template: str, model: str) -> Iterator[tuple[str, Stage, Model]]:

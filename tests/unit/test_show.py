@@ -10,8 +10,9 @@ from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor, template_named
 from seetell.encode.sample import Sample
 from seetell.encode.tokenizer import Tokenizer
+from seetell.train.show import sample_pieces
 from seetell.types import Conversation, Image, Turn
-from seetell.verbs.show import sample_pieces, show
+from seetell.verbs.show import show
 from tests.tiny import tiny_data, tiny_tokenizer
 
 
