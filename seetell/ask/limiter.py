@@ -1,10 +1,9 @@
 """How many requests at a time, and how often: what an endpoint bears, found out while asking it.
 
 Two bounds move. The *window* is how many requests may be under way: it grows by one an answer, up to the user's
-`--concurrency`, and is cut to three quarters when the endpoint says 429 more than now and then. The *pace* is how many
-may leave a second. There is none until the first 429; then it is tried out in rounds of requests: a round without
-429 raises it, a few 429s leave it, more put it back to just below where it last went well. So an endpoint that counts
-by the second or the minute is kept busy without being pestered, and one that throws a 429 by chance loses nothing.
+`--concurrency`, and is cut to three quarters when the pace proves too high. The *pace* is how many may leave a second;
+there is none until the first 429, and `Pace` finds it. So an endpoint that counts by the second or the minute is kept
+busy without being pestered, and one that throws a 429 by chance loses nothing.
 
 A request that was told to come back later does so (`Retry-After`); when nothing but 429 is heard, everybody waits. Caps
 on requests and tokens a minute, when the user sets them, are budgets beside these. Nothing here waits by itself or
@@ -22,18 +21,113 @@ from time import monotonic
 
 START_WINDOW = 8
 CUT = 0.75
-# A pace is judged in rounds of so many requests: until it was first too high, far below what was, and near it.
-# So few 429s in a round raise it by the step, so many end the round and lower it.
-ROUND = {"first": 6, "far": 16, "near": 50}
-FEW = {"first": 0, "far": 1, "near": 2}
-MANY = {"first": 3, "far": 8, "near": 8}
-STEP = {"first": 1.5, "far": 1.05, "near": 1.005}
-BACK, DOWN = 0.97, 0.9  # down: from the last pace that went well, or from this one
 LOOK_BACK_S = 2.0
-LOWEST_PACE = 1 / 60
 REFUSALS_TO_HOLD = 8  # in a row, with nothing admitted between them
 LONGEST_HOLD_S = 120.0
 REFUSALS_TO_GIVE_UP, GIVE_UP_AFTER_S = 20, 180.0
+
+
+class Pace:
+    """How many requests a second an endpoint admits, found by trying one pace after another.
+
+    A pace is tried by a round of requests; until their fate is known, the next leave at what went well before. First it
+    is *measured*: faster and faster, until a fifth is refused; what was admitted meanwhile is about the rate. Then a
+    round with few 429s raises the pace, half of the way to what was too high or, near that, by a small step; many 429s
+    close together are too high: back to what last went well, for a longer round. An endpoint that saves nothing up
+    refuses every other request just above its rate and none just below it; one that saves up admits at its rate however
+    hard it is pushed. This settles just below the first, just above the second.
+    """
+
+    LOWEST = 1 / 60
+    MEASURED, MEASURED_S = 8, 0.5  # at least so many requests, and for so long
+    ROUND, LONGEST_ROUND = 12, 96
+    SPARE = 4  # requests more than a round needs, should some be long in coming back
+    FEW = 0.06  # the share of 429s up to which the pace is raised: as many come by chance
+    MANY, AMONG = 3, 8  # so many 429s among the last so many are too many
+    STEP, SMALLEST_STEP = 0.06, 0.01
+    NEAR = 0.94  # of what was too high
+
+    def __init__(self, per_s: float, now: float) -> None:
+        self.per_s = max(self.LOWEST, per_s)
+        self._measuring = True
+        self._round, self._step = self._to_measure(), self.STEP
+        self._well, self._too_high = 0.0, math.inf
+        self._begin(now, otherwise=self.per_s / 2)
+
+    def leave(self, now: float) -> float:
+        """A request leaves; returns the seconds until the next one may."""
+        self._sent += 1
+        if self._sent <= self._round + self.SPARE:
+            self._until = now
+            return 1 / self.per_s
+        return 1 / self._otherwise
+
+    def hear(self, left_at: float, refused: bool, now: float) -> bool:
+        """Judges by what became of a request that left at `left_at`; true when the pace proved too high."""
+        if not self._since <= left_at <= self._until:  # it left at another pace
+            return False
+        self._began = min(self._began, left_at)
+        self._last.append(refused)
+        self._heard += 1
+        self._refused += refused
+        if self._measuring:
+            return self._heard >= self._round and self._measure(left_at, now)
+        if sum(self._last) >= self.MANY:
+            self._lower(left_at, now)
+            return True
+        if self._heard >= self._round:
+            self._went_well(left_at, now)
+        return False
+
+    def _measure(self, left_at: float, now: float) -> bool:
+        admitted, sent_per_s = self._heard - self._refused, self._rate(left_at, self._heard)
+        saturated = self._refused >= self._heard / 5
+        if admitted == 0:
+            self.per_s = max(self.LOWEST, sent_per_s / 8)
+        elif saturated:
+            self._measuring, self._too_high, self._round = False, self.per_s, self.ROUND
+            self.per_s = max(self.LOWEST, 0.97 * self._rate(left_at, admitted))
+        else:
+            self.per_s = 4 * min(self.per_s, sent_per_s)
+        if self._measuring:
+            self._round = self._to_measure()
+        self._begin(now, otherwise=self.per_s if saturated else sent_per_s)
+        return saturated
+
+    def _to_measure(self) -> int:
+        return max(self.MEASURED, int(self.MEASURED_S * self.per_s))
+
+    def _lower(self, left_at: float, now: float) -> None:
+        self._too_high = self.per_s
+        if 0 < self._well < 0.999 * self.per_s:
+            self.per_s = self._well
+            self._step = max(self.SMALLEST_STEP, self._step / 2)
+            self._round = min(self.LONGEST_ROUND, 2 * self._round)
+        else:
+            admitted = self._rate(left_at, self._heard - self._refused)
+            self.per_s = max(self.LOWEST, min(0.9 * self.per_s, max(0.5 * self.per_s, admitted)))
+            self._well, self._round, self._step = 0.0, self.ROUND, self.STEP
+        self._begin(now, otherwise=self.per_s)
+
+    def _went_well(self, left_at: float, now: float) -> None:
+        self._well = self.per_s
+        if self._refused <= self.FEW * self._heard:
+            if self.per_s < self.NEAR * self._too_high < math.inf:
+                raised = (self.per_s + self._too_high) / 2
+            else:
+                raised = self.per_s * (1 + self._step)
+                self._step = min(self.STEP, 1.5 * self._step)
+            self.per_s = max(self.per_s, min(raised, 2 * self._rate(left_at, self._heard)))
+        self._begin(now, otherwise=self._well)
+
+    def _rate(self, left_at: float, count: int) -> float:
+        """`count` requests a second, from the first of the round to the one that left at `left_at` and its turn."""
+        return count / max(1e-3, left_at - self._began + 1 / self.per_s)
+
+    def _begin(self, now: float, otherwise: float) -> None:
+        self._since, self._until, self._began, self._otherwise = now, -math.inf, math.inf, otherwise
+        self._sent = self._heard = self._refused = 0
+        self._last: deque[bool] = deque(maxlen=self.AMONG)
 
 
 class Limiter:
@@ -48,7 +142,7 @@ class Limiter:
     ) -> None:
         self.concurrency, self.clock = concurrency, clock
         self.window = float(min(START_WINDOW, concurrency))
-        self.pace: float | None = None
+        self.pace: Pace | None = None
         self.under_way = 0
         self._caps = (
             None if requests_per_minute is None else _Allowance(requests_per_minute, clock),
@@ -57,8 +151,6 @@ class Limiter:
         self._held_until = self._next_leave = -math.inf
         self._refused_in_row, self._admitted_last = 0, clock()
         self._admitted_at: deque[float] = deque()
-        self._round_began, self._lowered, self._heard, self._refused = -math.inf, -math.inf, 0, 0
-        self._went_well = self._too_high = math.inf
 
     def pause_s(self, tokens: float) -> float:
         """Seconds until a request of about so many tokens may leave; infinite while the window is full."""
@@ -78,7 +170,7 @@ class Limiter:
         now = self.clock()
         self.under_way += 1
         if self.pace is not None:
-            self._next_leave = max(self._next_leave, now - 0.05) + 1 / self.pace
+            self._next_leave = now + self.pace.leave(now)
         for cap, amount in zip(self._caps, (1.0, tokens), strict=True):
             if cap is not None:
                 cap.take(amount)
@@ -99,8 +191,8 @@ class Limiter:
             self._admitted_at.append(now)
             while self._admitted_at[0] < now - LOOK_BACK_S:
                 self._admitted_at.popleft()
-        else:
-            self._hear(left_at, refused=False)
+        elif self.pace.hear(left_at, refused=False, now=now):
+            self.window = max(1.0, CUT * self.window)
 
     def refused(self, left_at: float, retry_after_s: float | None) -> None:
         """429 to a request that left at that time."""
@@ -108,10 +200,10 @@ class Limiter:
         self._refused_in_row += 1
         if self.pace is None:
             rate = len(self._admitted_at) / max(0.5, now - self._admitted_at[0]) if self._admitted_at else 1.0
-            self.pace, self._lowered = max(LOWEST_PACE, rate), now
+            self.pace = Pace(2 * rate, now)
             self.window = max(1.0, CUT * self.window)
-        else:
-            self._hear(left_at, refused=True)
+        elif self.pace.hear(left_at, refused=True, now=now):
+            self.window = max(1.0, CUT * self.window)
         if (over := self._refused_in_row - REFUSALS_TO_HOLD) >= 0:
             hold_s = min(60.0, 2.0**over) if retry_after_s is None else retry_after_s
             self._held_until = max(self._held_until, now + min(LONGEST_HOLD_S, hold_s))
@@ -120,39 +212,6 @@ class Limiter:
         """Minutes of nothing but 429."""
         waited_s = self.clock() - self._admitted_last
         return self._refused_in_row >= REFUSALS_TO_GIVE_UP and waited_s >= GIVE_UP_AFTER_S
-
-    def _hear(self, left_at: float, refused: bool) -> None:
-        """Judges the pace, by requests that left since it was last lowered."""
-        if left_at < self._lowered:
-            return
-        if self._heard == 0:
-            self._round_began = left_at
-        self._heard += 1
-        self._refused += refused
-        assert self.pace is not None
-        stage = self._stage(self.pace)
-        if self._refused >= MANY[stage]:
-            self._too_high = self.pace
-            if self._went_well < 0.999 * self.pace:
-                pace = BACK * self._went_well
-            else:
-                pace = self.pace * min(DOWN, max(1 / 3, 1 - self._refused / self._heard))
-            self.pace = max(LOWEST_PACE, pace)
-            self._went_well, self._lowered = math.inf, self.clock()
-            self.window = max(1.0, CUT * self.window)
-        elif self._heard >= ROUND[stage]:
-            self._went_well = self.pace
-            if self._refused <= FEW[stage]:
-                real = self._heard / max(1e-3, left_at - self._round_began)
-                self.pace = max(self.pace, min(self.pace * STEP[stage], 2 * real))
-        else:
-            return
-        self._heard = self._refused = 0
-
-    def _stage(self, pace: float) -> str:
-        if math.isinf(self._too_high):
-            return "first"
-        return "near" if 0.9 < pace / self._too_high < 1.1 else "far"
 
 
 class _Allowance:

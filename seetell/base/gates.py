@@ -20,7 +20,7 @@ from transformers import CLIPVisionModel, LlamaForCausalLM, PreTrainedTokenizerF
 from seetell.base.text import describe, user
 from seetell.base.vision import LAYER, centre_patch, normalized, picture
 from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, make_layout
-from seetell.sources.drawn.questions import TYPES, Question, ask, is_right
+from seetell.sources.drawn.questions import EVERY_WORDING, TYPES, Question, ask, is_right
 
 
 @torch.no_grad()
@@ -77,7 +77,7 @@ def _asked(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, type: st
     while len(papers) < count:
         layout = make_layout("held-out", 600_000_000 + index, pairs="all")
         index += 1
-        question = ask(layout.things, type, rng, held_out_wordings=True)
+        question = ask(layout.things, type, rng, wordings=EVERY_WORDING)
         if question is not None:
             papers.append((user(f"{describe(layout, rng)}\n{question.text}").text, question))
     for start in range(0, count, 50):

@@ -1,7 +1,8 @@
 """Pretrain the tiny language model: its byte-level BPE, then a Llama of transformers on text alone.
 
-A plain loop: bf16 autocast, AdamW, cosine; rows of similar length side by side. The clock, not a step count,
-ends it, since that is what the reader has to spend; the schedule follows the share of the time that is gone.
+A plain loop: AdamW, cosine; rows of like length side by side, so that the compiled model meets few shapes. The clock,
+not a step count, ends it, since that is what the reader has to spend; the schedule follows the share of the time that
+is gone.
 Shapes: B rows, T tokens.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
+import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from seetell.base.text import RECALLED, Piece, documents
+from seetell.base.training import compiled, rate, set_rate
 from seetell.console import say
 
 CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -32,6 +34,8 @@ CHAT_TEMPLATE = (
 WIDTH = 160
 MASTERED = 0.88  # the share of answer tokens said rightly from which on the texts grow harder
 GROWING_STEPS = 300  # such steps from the easiest texts to the full mixture
+WIDTHS_OF = 64  # a batch is as many tokens wide as a multiple of this
+LONGEST = 448  # tokens; the few longer documents are left out
 
 
 def train_tokenizer(documents_read: int = 6000) -> PreTrainedTokenizerFast:
@@ -103,24 +107,22 @@ def encode(tokenizer: PreTrainedTokenizerFast, pieces: list[Piece]) -> tuple[lis
 def batches(
     tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, grown: Callable[[], float] = lambda: 1.0
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless (ids [B, T], weights [B, T]) of about `tokens` each, padded only among rows of similar length."""
+    """Endless (ids [B, T], weights [B, T]) of about `tokens` each; T is a multiple of 64 and B the same for each T."""
     stream = documents(seed, grown)
-    while True:
-        pool = sorted(
-            (encode(tokenizer, pieces) for pieces in itertools.islice(stream, 512)), key=lambda row: len(row[0])
-        )
-        rows: list[list[tuple[list[int], list[float]]]] = [[]]
-        for row in pool:
-            if rows[-1] and len(row[0]) * (len(rows[-1]) + 1) > tokens:
-                rows.append([])
-            rows[-1].append(row)
-        for index in torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + len(rows))).tolist():
-            batch = rows[index]
-            width = max(len(ids) for ids, _ in batch)
-            yield (
-                torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in batch]),
-                torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights in batch]),
-            )
+    for pool in itertools.count():
+        by_width: dict[int, list[tuple[list[int], list[float]]]] = {}
+        for ids, weights in (encode(tokenizer, pieces) for pieces in itertools.islice(stream, 512)):
+            width = -(-len(ids) // WIDTHS_OF) * WIDTHS_OF
+            padded = ids + [0] * (width - len(ids)), weights + [0.0] * (width - len(ids))
+            by_width.setdefault(width, []).append(padded)
+        made = [
+            tuple(torch.tensor(column) for column in zip(*rows[start : start + tokens // width], strict=True))
+            for width, rows in by_width.items()
+            if width <= LONGEST
+            for start in range(0, len(rows) - tokens // width + 1, tokens // width)
+        ]
+        random.Random(f"{seed}:{pool}").shuffle(made)
+        yield from made
 
 
 def pretrain(
@@ -130,7 +132,7 @@ def pretrain(
     *,
     seed: int = 0,
     tokens: int = 2048,
-    peak_lr: float = 1.5e-3,
+    peak_lr: float = 1.2e-3,
     start: Path | None = None,
 ) -> None:
     """Train for `seconds` and save the model and its tokenizer as transformers folders under `out`."""
@@ -139,6 +141,7 @@ def pretrain(
     if start is not None:
         model.load_state_dict(LlamaForCausalLM.from_pretrained(start, dtype=torch.float32).state_dict())
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    lose = compiled(lambda ids, weights: weighted_loss(model, ids, weights))
     started, seen, right, log = time.monotonic(), 0, [], []
     grown = 0.0 if start is None else 1.0  # who goes on is no beginner
 
@@ -147,37 +150,37 @@ def pretrain(
 
     stream = batches(tokenizer, seed, tokens, grown=lambda: grown)
     for step, (ids, weights) in enumerate(itertools.takewhile(lambda _: spent() < 1, stream)):
-        for group in optimizer.param_groups:
-            group["lr"] = peak_lr * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent())))
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = model(input_ids=ids).logits
-        losses = cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
-        share = weights[:, 1:].flatten()
-        loss = (losses * share).sum() / share.sum()
+        set_rate(optimizer, peak_lr * rate(step, spent()))
+        loss, said = lose(ids, weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         seen += ids.numel()
-        answers = share >= RECALLED
+        answers = weights[:, 1:] >= RECALLED
         if answers.any():
-            said = logits[:, :-1].flatten(0, 1)[answers].argmax(-1)
-            right.append((said == ids[:, 1:].flatten()[answers]).float().mean().item())
+            right.append((said == ids[:, 1:])[answers].float().mean().item())
         if sum(right[-10:]) / 10 > MASTERED:
             grown = min(1.0, grown + 1 / GROWING_STEPS)
         if step % 50 == 49:
-            lost = round(loss.item(), 4)
+            figures = {"step": step + 1, "seconds": round(time.monotonic() - started), "tokens": seen}
             accuracy = round(sum(right[-50:]) / 50, 4)
-            seconds_spent = round(time.monotonic() - started)
-            log.append(
-                {"step": step + 1, "seconds": seconds_spent, "tokens": seen, "loss": lost, "right": accuracy}
-                | {"grown": round(grown, 3)}
-            )
+            log.append(figures | {"loss": round(loss.item(), 4), "right": accuracy, "grown": round(grown, 3)})
             say(" ".join(f"{name} {value}" for name, value in log[-1].items()))
         if step % 200 == 199:
             save(model, tokenizer, out)
     save(model, tokenizer, out)
     (out / "log.json").write_text(json.dumps(log))
+
+
+def weighted_loss(
+    model: LlamaForCausalLM, ids: torch.Tensor, weights: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean loss of next tokens by their weights, from ids and weights [B, T]; and what was said [B, T - 1]."""
+    logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+    losses = cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    share = weights[:, 1:].flatten()
+    return (losses * share).sum() / share.sum(), logits.argmax(-1)
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from seetell.base.wordings import TERSE, WIDER
 from seetell.sources.drawn.layout import PLACES, Layout, Thing, make_layout
 from seetell.sources.drawn.questions import TYPES, ask
 from seetell.sources.drawn.words import captions, counted, join, named, sentence, setting
@@ -68,15 +69,29 @@ def documents(seed: int, grown: Callable[[], float] = lambda: 1.0) -> Iterator[l
         layout = make_layout("base", rng.randrange(500_000_000), pairs="all")
         layout = replace(layout, things=layout.things[: 2 + int(4 * share)])
         draw = rng.random()
-        if rng.random() < 0.9 - 0.85 * share:
+        if rng.random() < 0.9 * (1 - share):
             yield recall(layout, rng, share)
-        elif draw < 0.86 or share < 0.1:
+        elif draw < 0.4:
+            yield drill(layout, rng, share)
+        elif draw < 0.88 or share < 0.1:
             yield conversation(layout, rng, share)
         elif draw < 0.98:
             yield paraphrase(layout, rng, share)
         else:
             greetings = rng.sample(GREETINGS, rng.randint(1, 3))
             yield [piece for said, reply in greetings for piece in (user(said), assistant(reply))]
+
+
+def drill(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
+    """A description and many questions with bare answers, no dialogue around them: three times as many answers in as
+    many tokens as a conversation has."""
+    pieces = [Piece(describe(layout, rng, grown) + "\n", TOLD)]
+    wordings = TERSE if rng.random() < 0.4 else WIDER
+    types = TYPES if rng.random() < 3 * grown else FACETS
+    for _ in range(16):
+        if question := ask(layout.things, rng.choice(types), rng, wordings=wordings):
+            pieces += [Piece(f"- {question.text}", TOLD), Piece(f" {question.accepted[0]}\n", RECALLED)]
+    return pieces
 
 
 def recall(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
@@ -114,7 +129,8 @@ def _question(layout: Layout, rng: random.Random, grown: float) -> tuple[str, st
         things = raster(layout.things)
         return rng.choice(DESCRIBE), sentence(join([named(thing, rng, size=False) for thing in things]))
     while True:
-        question = ask(layout.things, rng.choice(TYPES if rng.random() < 3 * grown else FACETS), rng)
+        types = TYPES if rng.random() < 3 * grown else FACETS
+        question = ask(layout.things, rng.choice(types), rng, wordings=WIDER)
         if question:
             return question.text, question.accepted[0]
 

@@ -36,7 +36,7 @@ PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 LAYER = -2
 END = "<|endoftext|>"  # ends a phrase, and fills up the shorter ones
-PATCHES_SHOWN = 3  # of every thing, at random, in every step
+PATCHES_SHOWN = 3  # of every thing in every step: the one at its centre, and others at random
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +221,12 @@ def step_losses(
     captioned, phrased = texts[: len(batch)], texts[len(batch) :].repeat(PATCHES_SHOWN, 1)
     regions = regions * PATCHES_SHOWN
     whole = normalize(model.visual_projection(seen.pooler_output).float(), dim=-1)
-    rows, columns = [row for row, _ in regions], [1 + rng.choice(region.patches) for _, region in regions]  # 0 is CLS
-    patches = seen.hidden_states[LAYER][rows, columns]
+    rows = [row for row, _ in regions]
+    columns = [
+        1 + _shown_patch(region, number < len(regions) // PATCHES_SHOWN, rng)
+        for number, (_, region) in enumerate(regions)
+    ]
+    patches = seen.hidden_states[LAYER][rows, columns]  # column 0 is CLS
     local = normalize(model.visual_projection(model.vision_model.post_layernorm(patches)).float(), dim=-1)
     keys = {each: i for i, each in enumerate(dict.fromkeys(key(region) for _, region in regions))}
     groups = torch.tensor([keys[key(region)] for _, region in regions])
@@ -233,6 +237,10 @@ def step_losses(
     )
 
 
+def _shown_patch(region: Region, central: bool, rng: random.Random) -> int:
+    return centre_patch(region.thing) if central and region.thing is not None else rng.choice(region.patches)
+
+
 FACETS: tuple[tuple[str, Sequence[str], str], ...] = (
     ("kind", KINDS, "{}"),
     ("colour", tuple(COLOURS), "something {}"),
@@ -241,7 +249,7 @@ FACETS: tuple[tuple[str, Sequence[str], str], ...] = (
 )
 
 
-FACET_WEIGHTS = {"kind": 2.0, "colour": 0.3, "place": 0.5, "size": 0.3}  # by how hard they are to see
+FACET_WEIGHTS = {"kind": 4.0, "colour": 0.3, "place": 0.5, "size": 0.3}  # by how hard they are to see
 
 
 def facet_loss(
@@ -297,8 +305,7 @@ def pretrain(
                 pool[rng.randrange(pool_size)] = fresh
         for group in optimizer.param_groups:
             group["lr"] = peak_lr * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
-        with torch.autocast("cpu", torch.bfloat16):
-            losses = step_losses(model, tokenizer, rng.sample(pool, min(batch_size, len(pool))), rng)
+        losses = step_losses(model, tokenizer, rng.sample(pool, min(batch_size, len(pool))), rng)
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -30,7 +30,7 @@ KINDS = (
 GROUNDS = ("grass", "sand", "snow", "street", "water")
 TIMES = ("day", "evening", "night")
 WEATHERS = ("clear", "rain", "snow", "fog")
-SIZES: dict[str, tuple[float, float]] = {"small": (0.18, 0.21), "medium": (0.26, 0.30), "large": (0.36, 0.41)}
+SIZES: dict[str, tuple[float, float]] = {"small": (0.20, 0.23), "medium": (0.26, 0.30), "large": (0.36, 0.41)}
 PLACES = ("top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right")
 
 SPLITS = {"base": 0, "train": 1_000_000_000, "held-out": 2_000_000_000}

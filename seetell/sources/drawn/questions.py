@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from seetell.sources.drawn.layout import COLOURS, HELD_OUT_PAIRS, KINDS, Thing
@@ -43,6 +43,7 @@ HELD_OUT: dict[str, tuple[str, ...]] = {
     "columns": ("Do you see the {one} left or right of the {other}?",),
     "rows": ("Do you see the {one} above or below the {other}?",),
 }
+EVERY_WORDING = {key: WORDINGS[key] + HELD_OUT[key] for key in WORDINGS}
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 TYPES = ("existence", "count", "colour", "kind", "place", "relation")
 
@@ -67,18 +68,20 @@ def is_right(text: str, accepted: Iterable[str]) -> bool:
     return normal(text) in {normal(each) for each in accepted}
 
 
-def ask(things: Sequence[Thing], type: str, rng: random.Random, *, held_out_wordings: bool = False) -> Question | None:
-    """One question of a type about these things, or None where the scene allows none."""
-    return _ASKERS[type](list(things), _Wording(rng, held_out_wordings))
+def ask(
+    things: Sequence[Thing], type: str, rng: random.Random, *, wordings: Mapping[str, Sequence[str]] = WORDINGS
+) -> Question | None:
+    """One question of a type about these things in one of the `wordings`, or None where the scene allows none."""
+    return _ASKERS[type](list(things), _Wording(rng, wordings))
 
 
 @dataclass(frozen=True, slots=True)
 class _Wording:
     rng: random.Random
-    held_out: bool
+    wordings: Mapping[str, Sequence[str]]
 
     def __call__(self, key: str, **words: str) -> str:
-        return self.rng.choice(WORDINGS[key] + (HELD_OUT[key] if self.held_out else ())).format(**words)
+        return self.rng.choice(self.wordings[key]).format(**words)
 
 
 def _reference(thing: Thing, things: list[Thing], rng: random.Random) -> str | None:

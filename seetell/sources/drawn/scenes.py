@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from seetell.sources.drawn.layout import Layout, Thing, make_layout
-from seetell.sources.drawn.questions import TYPES, Question, ask
+from seetell.sources.drawn.questions import EVERY_WORDING, TYPES, Question, ask
 from seetell.sources.drawn.render import draw
 from seetell.sources.drawn.words import captions
 from seetell.types import Box, Image, Item, Scene
@@ -73,9 +73,9 @@ def questions_about(drawn: DrawnScene, seed: int) -> Iterator[Item]:
     rng = random.Random(f"questions:{seed}:{drawn.layout.id}")
     wanted = ("no", "yes")[drawn.layout.seed % 2]
     for type in TYPES:
-        question = ask(drawn.things, type, rng, held_out_wordings=True)
+        question = ask(drawn.things, type, rng, wordings=EVERY_WORDING)
         while type == "existence" and question is not None and question.accepted[0] != wanted:
-            question = ask(drawn.things, type, rng, held_out_wordings=True)
+            question = ask(drawn.things, type, rng, wordings=EVERY_WORDING)
         if question is not None:
             yield _item(drawn, drawn.scene.image, question)
 
