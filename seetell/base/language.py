@@ -32,6 +32,7 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 WIDTH = 160
+CONTEXT = 4096  # none of its own reading is so long; texts of byte-level words may be
 MASTERED = 0.88  # the share of answer tokens said rightly from which on the texts grow harder
 GROWING_STEPS = 300  # such steps from the easiest texts to the full mixture
 WIDTHS_OF = 64  # a batch is as many tokens wide as a multiple of this
@@ -56,7 +57,7 @@ def train_tokenizer(documents_read: int = 6000) -> PreTrainedTokenizerFast:
         chat_template=CHAT_TEMPLATE,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        model_max_length=2048,
+        model_max_length=CONTEXT,
         clean_up_tokenization_spaces=False,
     )
 
@@ -79,7 +80,7 @@ def build(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
             num_hidden_layers=5,
             num_attention_heads=5,
             num_key_value_heads=5,
-            max_position_embeddings=2048,
+            max_position_embeddings=CONTEXT,
             initializer_range=WIDTH**-0.5,
             rms_norm_eps=1e-5,
             bos_token_id=None,

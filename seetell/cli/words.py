@@ -210,7 +210,7 @@ def scienceqa_convert(
     out: Annotated[Path, typer.Option(help="The conversation file to write.")],
     images: Annotated[Path | None, typer.Option(help="The pictures' folder; else images/ beside the problems.")] = None,
     form: Annotated[str, typer.Option(help="What is shown and answered: QCM-A, QCM-LEA, CQM-LEPA …")] = "QCM-LEA",
-    picture: Annotated[str, typer.Option(help="The picture's place: before or after the text.")] = "before",
+    picture: Annotated[str, typer.Option(help="The picture's place: before or after the text, or none.")] = "before",
     split: Annotated[str, typer.Option(help="train, val or test; else every problem.")] = "",
 ) -> None:
     """Writes problems as conversations to tune on."""

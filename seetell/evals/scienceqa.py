@@ -243,5 +243,5 @@ AS_TUNED = replace(
     title="ScienceQA (asked as it was tuned, QCM)",
     items=items_as_tuned,
     contract=None,
-    max_new_tokens=512,
+    max_new_tokens=1024,
 )

@@ -20,8 +20,9 @@ RECIPE = Recipe(
         lr={"connector": 1e-3, "language": 5e-4},
         samples_per_step=16,
         epochs=12,
-        template="chatml",
+        template="own",
         image="square",
+        max_tokens=4096,  # byte-level words are short: a lecture and its explanation may take 2,100
         cache_features=True,
     ),
 )
