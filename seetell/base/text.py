@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from seetell.base.wordings import TERSE, WIDER
 from seetell.sources.drawn.layout import PLACES, Layout, Thing, make_layout
-from seetell.sources.drawn.questions import TYPES, ask
+from seetell.sources.drawn.questions import ask
 from seetell.sources.drawn.words import captions, counted, join, named, sentence, setting
 
 MAP_SIDE = 6
@@ -22,6 +22,8 @@ TOLD = 0.02  # what is told in the prompt is random; little is learnt from predi
 CAPTION = 0.3
 RECALLED = 0.9
 FACETS = ("colour", "kind", "place")
+# How often each type is asked: the later a skill comes, the more often.
+ASKED = ("existence", "colour", *("kind", "place", "relation") * 2, *("count",) * 4)
 DESCRIBE = (
     "Describe the picture.",
     "What is in the picture?",
@@ -87,7 +89,7 @@ def drill(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
     many tokens as a conversation has."""
     pieces = [Piece(describe(layout, rng, grown) + "\n", TOLD)]
     wordings = TERSE if rng.random() < 0.4 else WIDER
-    types = TYPES if rng.random() < 3 * grown else FACETS
+    types = ASKED if rng.random() < 3 * grown else FACETS
     for _ in range(16):
         if question := ask(layout.things, rng.choice(types), rng, wordings=wordings):
             pieces += [Piece(f"- {question.text}", TOLD), Piece(f" {question.accepted[0]}\n", RECALLED)]
@@ -129,7 +131,7 @@ def _question(layout: Layout, rng: random.Random, grown: float) -> tuple[str, st
         things = raster(layout.things)
         return rng.choice(DESCRIBE), sentence(join([named(thing, rng, size=False) for thing in things]))
     while True:
-        types = TYPES if rng.random() < 3 * grown else FACETS
+        types = ASKED if rng.random() < 3 * grown else FACETS
         question = ask(layout.things, rng.choice(types), rng, wordings=WIDER)
         if question:
             return question.text, question.accepted[0]
