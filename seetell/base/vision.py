@@ -13,7 +13,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
+from seetell.base.training import compiled, rate, set_rate
 from seetell.console import say
 from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, SIZES, Layout, Thing, make_layout
 from seetell.sources.drawn.render import draw
@@ -208,26 +209,36 @@ class Losses:
         return 0.3 * self.caption + self.phrase + self.facet
 
 
+def see(model: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """What the tower makes of normalized pixels: the whole [B, V], and CLS and patches [B, 1 + P, V] where they are
+    read."""
+    seen = model.vision_model(pixel_values=pixels, output_hidden_states=True)
+    return seen.pooler_output, seen.hidden_states[LAYER]
+
+
 def step_losses(
-    model: CLIPModel, tokenizer: PreTrainedTokenizerFast, batch: list[Picture], rng: random.Random
+    model: CLIPModel,
+    tokenizer: PreTrainedTokenizerFast,
+    batch: list[Picture],
+    rng: random.Random,
+    look: Callable[[CLIPModel, Tensor], tuple[Tensor, Tensor]] = see,
 ) -> Losses:
     """The three contrasts of a batch of pictures."""
     scale = model.logit_scale.exp().clamp(max=100)
-    pixels = normalized(torch.stack([each.pixels for each in batch]))
-    seen = model.vision_model(pixel_values=pixels, output_hidden_states=True)
+    pooled, layer = look(model, normalized(torch.stack([each.pixels for each in batch])))
     told = [rng.choice(captions(each.layout, each.things, rng)[0:5:2]) for each in batch]
     regions = [(row, region) for row, each in enumerate(batch) for region in spoken_of(each, rng)]
     texts = text_features(model, tokenizer, told + [phrase(region, rng) for _, region in regions])
     captioned, phrased = texts[: len(batch)], texts[len(batch) :].repeat(PATCHES_SHOWN, 1)
     regions = regions * PATCHES_SHOWN
-    whole = normalize(model.visual_projection(seen.pooler_output).float(), dim=-1)
+    whole = normalize(model.visual_projection(pooled), dim=-1)
     rows = [row for row, _ in regions]
     columns = [
         1 + _shown_patch(region, number < len(regions) // PATCHES_SHOWN, rng)
         for number, (_, region) in enumerate(regions)
     ]
-    patches = seen.hidden_states[LAYER][rows, columns]  # column 0 is CLS
-    local = normalize(model.visual_projection(model.vision_model.post_layernorm(patches)).float(), dim=-1)
+    patches = layer[rows, columns]  # column 0 is CLS
+    local = normalize(model.visual_projection(model.vision_model.post_layernorm(patches)), dim=-1)
     keys = {each: i for i, each in enumerate(dict.fromkeys(key(region) for _, region in regions))}
     groups = torch.tensor([keys[key(region)] for _, region in regions])
     return Losses(
@@ -269,6 +280,18 @@ def facet_loss(
     return torch.stack(losses).sum()
 
 
+def make_optimizers(model: CLIPModel, lr: float) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+    """Muon for the layers' matrices, with updates of AdamW's size, and AdamW for all else (Jordan et al. 2024)."""
+    layers: Any = (*model.vision_model.encoder.layers, *model.text_model.encoder.layers)
+    matrices = [weight for layer in layers for weight in layer.parameters() if weight.ndim == 2]
+    known = {id(weight) for weight in matrices}
+    rest = [weight for weight in model.parameters() if id(weight) not in known]
+    return (
+        torch.optim.Muon(matrices, lr=lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.02, fused=True),
+    )
+
+
 def pretrain(
     out: Path,
     tokenizer: PreTrainedTokenizerFast,
@@ -290,7 +313,8 @@ def pretrain(
     if start is not None:
         model.load_state_dict(CLIPModel.from_pretrained(start, dtype=torch.float32).state_dict())
     model.set_attn_implementation("eager")  # the CPU's fused attention backward takes 45 % of a step at 65 tokens
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    optimizers = make_optimizers(model, peak_lr)
+    look = compiled(see)
     started, step, drawn, log = time.monotonic(), 0, 0, []
     pool: list[Picture] = []
     while (spent := (time.monotonic() - started) / seconds) < 1:
@@ -303,13 +327,13 @@ def pretrain(
                 pool.append(fresh)
             else:
                 pool[rng.randrange(pool_size)] = fresh
-        for group in optimizer.param_groups:
-            group["lr"] = peak_lr * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent)))
-        losses = step_losses(model, tokenizer, rng.sample(pool, min(batch_size, len(pool))), rng)
+        losses = step_losses(model, tokenizer, rng.sample(pool, min(batch_size, len(pool))), rng, look)
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            set_rate(optimizer, peak_lr * rate(step, spent))
+            optimizer.step()
+        model.zero_grad(set_to_none=True)
         step += 1
         if step % 25 == 0:
             said = {name: round(getattr(losses, name).item(), 4) for name in ("caption", "phrase", "facet")}
