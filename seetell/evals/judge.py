@@ -4,8 +4,8 @@ What it said is kept in a journal keyed by what it was asked, so that a run that
 journal that is handed on *is* the replay. A judge that fails, or whose verdict cannot be read, leaves an `Unscored`
 with the reason: it is never averaged in.
 
-An answer cannot forge the prompt's fences: brackets that could pass for one are rounded off (`[System]` becomes
-`(System)`).
+An answer cannot forge the prompt's fences: brackets that could pass for one, and any that opens a line, are rounded off
+(`[System]` becomes `(System)`).
 
 Source: the prompt's layout is LLaVA-Bench's (Liu et al. 2023, arXiv:2304.08485).
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,19 +31,40 @@ from seetell.types import Answer, Item, Unscored
 
 AT_ONCE = 16
 FAILED, NOT_REPLAYED = "the judge failed", "not in the replay"
-_FENCE = re.compile(
-    r"\[(\s*(?:context|question|system|(?:end\s+of\s+)?[^\W\d]+(?:\s+[^\W\d]+)?\s*\d+)\s*)\]", re.IGNORECASE
-)
-_BRACKETS = str.maketrans("［］【】〔〕", "[][][]")  # other scripts' brackets, which a reader takes for the same
+# Other scripts' brackets, which a reader takes for the same.
+_BRACKETS = str.maketrans("［］【】〔〕⟦⟧〚〛﹝﹞「」『』", "[]" * 8)
+_BRACKETED = re.compile(r"\[([^\[\]\n]{0,80})(\]?)")
+_FENCE_WORDS = re.compile(r"context|question|system|(?:the\s+)?end\s+of\b|[^\W\d]+(?:\s+[^\W\d]+)?\W*\d+\W*$")
 
 
 def without_fences(text: str) -> str:
-    """A text in which nothing can be taken for a fence of the judge's prompt."""
-    return _FENCE.sub(r"(\1)", text.translate(_BRACKETS))
+    """A text in which nothing can be taken for a fence of the judge's prompt: no bracket opens a line, and none holds
+    what a fence holds, however it is spelt."""
+    text = text.translate(_BRACKETS)
+    while (plain := _BRACKETED.sub(_rounded, text)) != text:  # a bracket within another may now open the line
+        text = plain
+    return text
 
 
 def fences(text: str) -> list[str]:
-    return [found[0] for found in _FENCE.finditer(text)]
+    return [found[0] for found in _BRACKETED.finditer(text) if _is_fence(found)]
+
+
+def _rounded(found: re.Match[str]) -> str:
+    return f"({found[1]}{')' if found[2] else ''}" if _is_fence(found) else found[0]
+
+
+def _is_fence(found: re.Match[str]) -> bool:
+    before = found.string[found.string.rfind("\n", 0, found.start()) + 1 : found.start()]
+    return not _seen(before) or _FENCE_WORDS.match(_seen(found[1])) is not None
+
+
+def _seen(text: str) -> str:
+    """A text as a reader sees it: nothing invisible, one form of each letter, no case."""
+    shown = (
+        letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) not in ("Cf", "Cc")
+    )
+    return "".join(shown).strip().casefold()
 
 
 def pair_prompt(context: str, question: str, answers: tuple[str, str], role: str, rule: str) -> str:

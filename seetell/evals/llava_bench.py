@@ -167,7 +167,10 @@ def contract(files: Files) -> Graded:
     order = [kind for kind in (*CATEGORIES, *sorted(set(values) - {*CATEGORIES, "all"}), "all") if kind in values]
     spread = {name: (float(np.mean(values[name])), float(np.std(values[name]))) for name in order}
     means = {name: mean for name, (mean, _) in spread.items()} | {
-        f"{name}_std": std for name, (_, std) in spread.items()
+        # Of several runs, one that has a figure says nothing of their spread.
+        f"{name}_std": std
+        for name, (_, std) in spread.items()
+        if len(values[name]) == len(runs)
     }
     scores = tuple(score for one in graded for score in one.scores)
     return Graded(TASK.name, scores, tuple(lost for one in graded for lost in one.unscored), means, len(runs[0]))
@@ -180,8 +183,7 @@ def _scored(review: _Review) -> Score | Unscored:
 
 
 def _reviews(path: Path) -> dict[str, _Review]:
-    """Rows by question id, or by place where a file has no ids. The judge's text goes before the stored pair where the
-    pair is the release's sign of failure, -1 twice."""
+    """Rows by question id, or by place where a file has no ids."""
     rows = read_rows(path)
     if not rows:
         raise BadInput(f"{path} holds no review.")
@@ -192,12 +194,11 @@ def _reviews(path: Path) -> dict[str, _Review]:
 def _review(row: Mapping[str, Any], id: str, path: Path) -> _Review:
     kind = str(row.get("category", "")).removeprefix("llava_bench_")
     content = str(row.get("content") or "")
-    stored = _stored_pair(row.get("tuple"))
-    if stored is None and "content" not in row:
-        if "tuple" in row:
-            return _Review(id, kind, Refused("no two scores"), "")
+    if "tuple" in row:  # what the review was read as then, -1 twice where it could not be
+        return _Review(id, kind, _stored_pair(row["tuple"]) or Refused("no two scores"), content)
+    if "content" not in row:
         raise BadInput(f"{path}: the review of question {id} has neither `tuple` nor `content`.")
-    return _Review(id, kind, stored or read_pair(content), content)
+    return _Review(id, kind, read_pair(content), content)
 
 
 def _stored_pair(value: object) -> tuple[float, float] | None:

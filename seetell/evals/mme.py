@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeAlias
 
 from seetell.console import BadInput
@@ -118,15 +118,22 @@ def folded(question: str) -> str:
 
 def contract(files: Files) -> Graded:
     """A folder of `<task>.txt` with the answer as the fourth column, or JSONL with `question_id` task/…/picture."""
-    truth = items(files.need("truth"))
+    folder = files.need("truth")
+    truth = items(folder)
     path = files.answers_file
-    said = list(_of_folder(path) if path.is_dir() else _of_rows(path))
-    known = {item.id for item in truth}
-    for key, _ in said:
-        if "/".join(key) not in known:
+    known = by_key(((_joined(*item.id.split("/", 2)), item.id) for item in truth), folder, "the question")
+    said: list[tuple[str, Answer]] = []
+    for key, text in _of_folder(path) if path.is_dir() else _of_rows(path):
+        id = known.get(_joined(*key))
+        if id is None:
             raise BadInput(f"{path} answers {key[2]!r} about {key[0]}/{key[1]}, which the truth does not ask.")
-    answers = by_key(said, path, "an answer to")
-    return TASK.grade(truth, [Answer("/".join(key), text) for key, text in answers.items()])
+        said.append((id, Answer(id, text)))
+    return TASK.grade(truth, by_key(said, path, "an answer to").values())
+
+
+def _joined(kind: str, picture: str, question: str) -> Key:
+    """What answers are joined by: LLaVA's own converter names pictures `0001.txt`."""
+    return kind, PurePath(picture).stem, question
 
 
 def _of_folder(folder: Path) -> Iterator[tuple[Key, str]]:

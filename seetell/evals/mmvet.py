@@ -71,6 +71,8 @@ def contract(files: Files) -> Graded:
     path = files.answers_file
     graded: list[Score | Unscored] = []
     rows = read_object(path)
+    if not rows:
+        raise BadInput(f"{path} holds no grade.")
     for id, row in rows.items():
         grades = as_list((as_object(row) or {}).get("score"))
         if grades is None:

@@ -8,6 +8,7 @@ Source: Li et al. 2023, arXiv:2305.10355; questions and label files of its first
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,10 @@ def _share(above: Number, below: Number) -> Number:
 
 
 def items(data: Path) -> list[Item]:
+    return _items(data, SPLITS)
+
+
+def _items(data: Path, splits: Sequence[str]) -> list[Item]:
     folders = (data / "val2014", data / "images")
     return [
         Item(
@@ -60,7 +65,7 @@ def items(data: Path) -> list[Item]:
             kind=split,
             group=picture,
         )
-        for split in SPLITS
+        for split in splits
         for (picture, question), label in _truth(data, split).items()
     ]
 
@@ -93,7 +98,7 @@ def contract(files: Files) -> Graded:
     splits = {named(row, "category", questions_path) for row in questions.values()}
     if unknown := sorted(splits - set(SPLITS)):
         raise BadInput(f"{questions_path} has the category {unknown[0]!r}: POPE's are {', '.join(SPLITS)}.")
-    asked = {item.id: item for item in items(truth) if item.kind in splits}
+    asked = {item.id: item for item in _items(truth, [split for split in SPLITS if split in splits])}
     answers: list[tuple[str, Answer]] = []
     path = files.answers_file
     for row in read_rows(path):

@@ -222,7 +222,10 @@ def _stored(path: Path) -> dict[str, str]:
     results = as_object(read_object(path).get("results"))
     if results is None:
         raise BadInput(f"{path} has no `results` to score with --stored.")
-    return {pid: str(index) for pid, index in results.items()}
+    for pid, index in results.items():
+        if index is not None and (not isinstance(index, int) or isinstance(index, bool)):
+            raise BadInput(f"{path}: the stored choice of problem {pid} should be a number, and is {index!r}.")
+    return {pid: "-1" if index is None else str(index) for pid, index in results.items()}
 
 
 TASK = Task(

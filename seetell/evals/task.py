@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.ask.chat import Message
-from seetell.console import BadInput
+from seetell.console import BadInput, UsageError
 from seetell.types import Answer, Item, Unscored
 
 Number: TypeAlias = "float | NDArray[np.float64]"
@@ -55,13 +55,13 @@ class Files:
     def need(self, name: str) -> Path:
         path: Path | None = getattr(self, name)
         if path is None:
-            raise BadInput(f"These answers cannot be scored without --{name}.")
+            raise UsageError(f"These answers cannot be scored without --{name}.")
         return path
 
     @property
     def answers_file(self) -> Path:
         if len(self.answers) != 1:
-            raise BadInput(f"This task scores one answers file at a time; {len(self.answers)} were given.")
+            raise UsageError(f"This task scores one answers file at a time; {len(self.answers)} were given.")
         return self.answers[0]
 
 

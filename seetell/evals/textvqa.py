@@ -33,14 +33,20 @@ def score(item: Item, answer: Answer) -> Score:
 def items(data: Path) -> list[Item]:
     """From the release's own file, or from question and annotation files in the VQA challenge's format."""
     whole = data / "TextVQA_0.5.1_val.json"
-    if whole.is_file():
-        rows = list_under(read_object(whole), "data", whole)
-        people = {str(row["question_id"]): _people(row, whole) for row in rows}
-    else:
-        questions = found_in(data, "val_questions_vqa_format.json", "TextVQA_0.5.1_val.json")
-        rows = list_under(read_object(questions), "questions", questions)
-        people = _annotations(found_in(data, "val_annotations_vqa_format.json"))
-    return [_item(row, people, data) for row in rows]
+    questions = whole if whole.is_file() else found_in(data, "val_questions_vqa_format.json", whole.name)
+    answers = whole if whole.is_file() else found_in(data, "val_annotations_vqa_format.json")
+    return _items(questions, answers, data)
+
+
+def _items(questions: Path, answers: Path, data: Path) -> list[Item]:
+    """From two files, each in the VQA challenge's format or the release's own, which holds both under `data`."""
+    people = {named(row, "question_id", answers): _people(row, answers) for row in _listed(answers, "annotations")}
+    return [_item(row, people, data) for row in _listed(questions, "questions")]
+
+
+def _listed(path: Path, name: str) -> list[dict[str, Any]]:
+    file = read_object(path)
+    return list_under(file, name if name in file else "data", path)
 
 
 def items_with_ocr(data: Path) -> list[Item]:
@@ -81,17 +87,10 @@ def _people(row: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     return tuple(str((as_object(answer) or {"answer": answer})["answer"]) for answer in answers)
 
 
-def _annotations(path: Path) -> dict[str, tuple[str, ...]]:
-    rows = list_under(read_object(path), "annotations", path)
-    return {named(row, "question_id", path): _people(row, path) for row in rows}
-
-
 def contract(files: Files) -> Graded:
     """`question_id` is the picture's id, and the first line of `prompt` the question."""
     questions, path = files.need("questions"), files.answers_file
-    people = _annotations(files.need("truth"))
-    rows = list_under(read_object(questions), "questions", questions)
-    asked = [_item(row, people, questions.parent) for row in rows]
+    asked = _items(questions, files.need("truth"), questions.parent)
     ids = by_key(((item.facts["key"], item.id) for item in asked), questions, "the question")
     said: list[tuple[str, Answer]] = []
     for row in read_rows(path):

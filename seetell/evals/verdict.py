@@ -37,6 +37,8 @@ _GIVES = rf"""(?:'s(?:\s+(?:answer|response))?)?(?:
 )"""
 _WORDS_AFTER = "and|while|whereas|because|for|since|but|as|due|with|vs|to|it|they|both"
 _THEN = rf"(?!\d|\.\d)(?=\s*(?:$|[.,;:!|)\]–—\n-]|{WHO}\b|(?:{_WORDS_AFTER})\b))"
+# `7-8`, `7, maybe 8`: more than one number for one assistant.
+_NO_RANGE = r"(?!\s*[-–—,/]\s*(?:or\s+|maybe\s+|perhaps\s+|possibly\s+)?(?:\d|\.\d))"
 _PAIR = re.compile(rf"({NUMBER}){OF_TEN}\s*(?:,|;|:|\||&|\band\b|\bvs\.?|\s|/)\s*({NUMBER}){OF_TEN}")
 _LEAD = re.compile(
     r"[^\d\n]{0,80}?(?:scores?|ratings?|verdict|evaluation|result)s?\s*(?:\([^)]*\))?\s*(?:[:=-]|are|is)?\s*",
@@ -70,8 +72,8 @@ def _plain(reply: str) -> str:
     else."""
     text = reply.replace("\r\n", "\n").replace("\u00a0", " ").replace("½", ".5").strip()
     text = re.sub(r"\\(?:text|mathrm|textbf)\s*\{([^{}]*)\}", r"\1", text)
-    text = re.sub(r"\\[()\[\]]|[*`#>$]|(?<!\w)_+|_+(?!\w)|```\w*", " ", text)
     text = re.sub(r"</?[a-z_]+\d?>|\[\[|\]\]", " ", text)
+    text = re.sub(r"\\[()\[\]]|[*`#>$]|(?<!\w)_+|_+(?!\w)|```\w*", " ", text)
     text = re.sub(r"(\d)\s+(1/2)(?!\d)", r"\1.5", text)
     lines = [re.sub(r"^\s*(?:[-•]|\d+[.)](?=\s+\D))\s+", "", line).strip() for line in text.split("\n")]
     return "\n".join(_decimal_points(line) for line in lines).strip()
@@ -107,8 +109,14 @@ def _from_json(text: str, lines: list[str]) -> tuple[float, float] | Refused | N
 
 
 def _from_first_line(text: str, lines: list[str]) -> tuple[float, float] | Refused | None:
-    """What was asked for: a first line of two numbers, however they are divided; or two lines of one score each."""
-    del text
+    """What was asked for: a first line of two numbers, however they are divided; or two lines of one score each. Scores
+    beside the assistants' names must not say otherwise."""
+    found = _first_pair(lines)
+    labelled = _from_labels(text, lines[1:]) if isinstance(found, tuple) else None
+    return Refused("several verdicts") if isinstance(labelled, tuple) and labelled != found else found
+
+
+def _first_pair(lines: list[str]) -> tuple[float, float] | Refused | None:
     if len(lines) > 1 and (one := _score_of(lines[0])) is not None and (other := _score_of(lines[1])) is not None:
         return one, other
     pair = _pair_of(lines[0])
@@ -122,7 +130,7 @@ def _pair_of(line: str) -> tuple[float, float] | Refused | None:
     bare = _TRAIL.sub("", bare).strip().strip("()[]{}<>|").strip().rstrip(".,;").strip().strip("()[]")
     found = _PAIR.fullmatch(bare)
     if found is None:
-        found = re.match(rf"{_PAIR.pattern}(?=\s*(?:[.;:–—-]|\s)\s*(?:[A-Z]|\n))(?!\.\d)", bare)
+        found = re.match(rf"{_PAIR.pattern}(?=\s*(?:[.;:–—-]|\s)\s*(?:[A-Z]|\n)|\s+[–—-]\s+[a-z])(?!\.\d)", bare)
         if found is None or re.search(r"\d", bare[found.end() : found.end() + 3]):
             return None
     if re.fullmatch(rf"{NUMBER}\s*/\s*10", bare):
@@ -148,8 +156,12 @@ def _from_labels(text: str, lines: list[str]) -> tuple[float, float] | Refused |
 
 def _labelled(text: str, who: str) -> set[float]:
     """The different numbers that stand as this assistant's score."""
-    after = re.compile(rf"{who}{_GIVES}({NUMBER}){OF_TEN}(?!\s*(?:%|\d|/)){_THEN}", re.IGNORECASE | re.VERBOSE)
-    before = re.compile(rf"(?<![\d.])({NUMBER}){OF_TEN}\s+(?:for|to)\s+(?:the\s+)?{who}", re.IGNORECASE | re.VERBOSE)
+    after = re.compile(
+        rf"{who}{_GIVES}({NUMBER}){OF_TEN}(?!\s*(?:%|\d|/)){_NO_RANGE}{_THEN}", re.IGNORECASE | re.VERBOSE
+    )
+    before = re.compile(
+        rf"(?<![\d.])({NUMBER}){OF_TEN}(?:\s+(?:for|to)\s+(?:the\s+)?|\s*\(){who}", re.IGNORECASE | re.VERBOSE
+    )
     given = {float(found[1]) for found in before.finditer(text)}
     return given or {float(found[1]) for found in after.finditer(text)}
 
@@ -168,8 +180,8 @@ def read_grade(reply: str) -> float | Refused:
     lines = [line for line in _plain(reply).split("\n") if re.search(r"\d", line)]
     if not lines:
         return Refused("no grade" if reply.strip() else "empty verdict")
-    numbers = {float(number) for number in re.findall(rf"(?<![\d.]){NUMBER}(?![\d]|\.\d)", lines[-1])}
+    numbers = {float(number) for number in re.findall(rf"(?<![\d.-]){NUMBER}(?![\d]|\.\d)", lines[-1])}
     if len(numbers) != 1:
-        return Refused("several grades")
+        return Refused("several grades" if numbers else "no grade")
     grade = numbers.pop()
     return grade if 0.0 <= grade <= 1.0 else Refused("grade off the scale")

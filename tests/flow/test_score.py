@@ -86,6 +86,12 @@ def test_scienceqa_splits_stored_and_missing(tmp_path: Path, capsys: pytest.Capt
     code, told, said = run(capsys, "scienceqa", "--answers", answers, "--truth", truth)
     assert (code, told) == (3, {})
     assert "2 problems" in said
+    for stored, expected in ((None, 0), ("1", 3)):
+        whole(answers, {"results": {"1": stored, "2": 2}})
+        files = ("--answers", answers, "--truth", truth, "--splits", splits, "--stored")
+        code, told, _ = run(capsys, "scienceqa", *files)
+        assert code == expected
+        assert told.get("unparsed", 1) == 1
 
 
 @beside
@@ -127,6 +133,14 @@ def test_pope_joins_by_picture_and_question(tmp_path: Path, capsys: pytest.Captu
     assert told["metrics"]["f1"] == 100
     assert told["metrics"]["random_yes"] == 50
     kept = answers.read_text().splitlines()
+    (tmp_path / "coco_pope_random.json").rename(tmp_path / "elsewhere")  # a split that is not asked for needs no labels
+    two = [row for row in questions.read_text().splitlines() if json.loads(row)["category"] != "random"]
+    numbers = {json.loads(row)["question_id"] for row in two}
+    some = lines(tmp_path / "some.jsonl", [row for row in map(json.loads, kept) if row["question_id"] in numbers])
+    asked = lines(tmp_path / "asked.jsonl", map(json.loads, two))
+    code, told, _ = run(capsys, "pope", "--answers", some, "--questions", asked, "--truth", tmp_path)
+    assert (code, told["n"], told["metrics"]["f1"]) == (0, 4, 100)
+    (tmp_path / "elsewhere").rename(tmp_path / "coco_pope_random.json")
     answers.write_text("\n".join(kept[1:]))
     assert run(capsys, "pope", "--answers", answers, *files)[0] == 3
     answers.write_text("\n".join([*kept, kept[0]]))
@@ -166,6 +180,11 @@ def test_mme_pairs_and_joins(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     answers = lines(tmp_path / "a.jsonl", rows)
     _, told, _ = run(capsys, "mme", "--answers", answers, "--truth", truth)
     assert told["metrics"] == {"existence": 200, "code_reasoning": 200, "perception": 200, "cognition": 200}
+    folder = tmp_path / "converted"  # as LLaVA's converter names pictures
+    folder.mkdir()
+    for task in ("existence", "code_reasoning"):
+        (folder / f"{task}.txt").write_text("1.txt\tIs it red?\tYes\tyes\n1.txt\tIs it blue?\tNo\tno\n")
+    assert run(capsys, "mme", "--answers", folder, "--truth", truth)[1]["metrics"] == told["metrics"]
     rows[0]["text"] = "I see nothing"
     _, told, _ = run(capsys, "mme", "--answers", lines(answers, rows), "--truth", truth)
     assert (told["metrics"]["code_reasoning"], told["unparsed"]) == (50, 1)
@@ -246,7 +265,7 @@ def test_llava_bench_ratio_of_means_over_runs(tmp_path: Path, capsys: pytest.Cap
 def test_failed_judgements_are_in_no_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         {"question_id": 0, "category": "conv", "tuple": [8.0, 4.0]},
-        {"question_id": 1, "category": "conv", "tuple": [-1, -1], "content": "no idea"},
+        {"question_id": 1, "category": "conv", "tuple": [-1, -1], "content": "8 9\nread otherwise then"},
         {"question_id": 2, "category": "conv", "content": ""},
     ]
     code, told, said = run(capsys, "llava_bench", "--answers", lines(tmp_path / "1.jsonl", rows))
@@ -303,6 +322,17 @@ def test_bad_files_are_exit_3(text: str, tmp_path: Path, capsys: pytest.CaptureF
     code, told, said = run(capsys, "scienceqa", "--answers", answers, "--truth", whole(tmp_path / "t.json", PROBLEMS))
     assert (code, told) == (3, {})
     assert said.startswith("seetell: ")
+
+
+def test_what_is_not_given_is_usage_and_what_is_empty_or_a_folder_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = whole(tmp_path / "a.json", {})
+    assert run(capsys, "scienceqa", "--answers", file)[0] == 2
+    assert run(capsys, "mmvet", "--answers", file, "--answers", file)[0] == 2
+    assert run(capsys, "mmvet", "--answers", file)[0] == 3
+    assert run(capsys, "mmvet", "--answers", tmp_path)[0] == 3
+    assert run(capsys, "textvqa", "--answers", tmp_path, "--questions", tmp_path, "--truth", tmp_path)[0] == 3
 
 
 def test_an_unknown_task_is_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,6 +135,27 @@ def test_any_text_gives_a_pair_on_the_scale_or_a_reason(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "Assistant 1: 7-8\nAssistant 2: 9",
+        "Assistant 1: 7 – 8, Assistant 2: 8 – 9",
+        "Assistant 1: 8, maybe 9\nAssistant 2: 7",
+        "1 2\nAssistant 1: 8, Assistant 2: 9",
+        "8 9\nAssistant 1: 9\nAssistant 2: 8",
+    ],
+)
+def test_a_verdict_of_more_than_two_numbers_is_refused(text: str) -> None:
+    assert isinstance(read_pair(text), Refused)
+
+
+@pytest.mark.parametrize(
+    "text", ["<score>8 9</score>", "8  9 - since the second is right", "8 (Assistant 1)\n9 (Assistant 2)"]
+)
+def test_a_verdict_in_tags_or_with_names_behind_it_is_read(text: str) -> None:
+    assert read_pair(text) == (8, 9)
+
+
+@pytest.mark.parametrize(
     ("text", "grade"),
     [("0.5", 0.5), ("Correctness: 0.7", 0.7), ("1", 1.0), ("The score is 0.0.", 0.0), ("**0.3**\n", 0.3)],
 )
@@ -142,6 +163,6 @@ def test_grades(text: str, grade: float) -> None:
     assert read_grade(text) == grade
 
 
-@pytest.mark.parametrize("text", ["", "good", "7", "0.5 or 0.6", "-"])
+@pytest.mark.parametrize("text", ["", "good", "7", "0.5 or 0.6", "-", "-0.5"])
 def test_no_grade(text: str) -> None:
     assert isinstance(read_grade(text), Refused)
