@@ -114,14 +114,15 @@ def batches(
         by_width: dict[int, list[tuple[list[int], list[float]]]] = {}
         for ids, weights in (encode(tokenizer, pieces) for pieces in itertools.islice(stream, 512)):
             width = -(-len(ids) // WIDTHS_OF) * WIDTHS_OF
-            padded = ids + [0] * (width - len(ids)), weights + [0.0] * (width - len(ids))
-            by_width.setdefault(width, []).append(padded)
-        made = [
-            tuple(torch.tensor(column) for column in zip(*rows[start : start + tokens // width], strict=True))
-            for width, rows in by_width.items()
-            if width <= LONGEST
-            for start in range(0, len(rows) - tokens // width + 1, tokens // width)
-        ]
+            if width <= LONGEST:
+                padded = ids + [0] * (width - len(ids)), weights + [0.0] * (width - len(ids))
+                by_width.setdefault(width, []).append(padded)
+        made: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for width, rows in by_width.items():
+            count = tokens // width
+            for start in range(0, len(rows) - count + 1, count):
+                ids, weights = zip(*rows[start : start + count], strict=True)
+                made.append((torch.tensor(ids), torch.tensor(weights)))
         random.Random(f"{seed}:{pool}").shuffle(made)
         yield from made
 
