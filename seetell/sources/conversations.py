@@ -14,7 +14,8 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -136,29 +137,67 @@ def _skip_space(text: str, at: int) -> int:
     return at
 
 
-class _Problem(Exception):
+class Problem(Exception):
     """Why a row is not a conversation: the phrase that reports count by, and the detail."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+    def of(self, id: str, value: Any) -> Rejected:
+        """The row as a value; what has no words in JSON, such as bytes, is named by its type."""
+        raw = json.dumps(value, ensure_ascii=False, default=lambda other: f"<{type(other).__name__}>")
+        return Rejected(id, self.reason, self.detail, raw[:MAX_RAW_CHARS])
+
+
+def id_of(row: Mapping[str, Any], number: int) -> str:
+    """The row's id, or its place in the file."""
+    return f"row {number}" if row.get("id") is None else str(row["id"])
+
+
+def local_name(address: str) -> str:
+    """The name or path of a picture's file: nothing is fetched from anywhere."""
+    scheme, sign, path = address.partition("://")
+    if sign and scheme != "file":
+        raise Problem("picture on the web", f"pictures on the web are not fetched: {address}")
+    return path if sign else address
+
+
+def check_order(roles: Sequence[Role]) -> None:
+    """A system text may come first; then user and assistant speak by turns."""
+    spoken = [role for role in roles if role != "system"]
+    if "system" in roles[1:] or not spoken:
+        raise Problem("speakers out of order", "a system text may only come first, before someone speaks")
+    if spoken != [("user", "assistant")[at % 2] for at in range(len(spoken))]:
+        raise Problem("speakers out of order", "user and assistant must speak by turns, the user first")
+
+
+def check_tags(tags: int, images: int) -> None:
+    """Every tag stands for one picture."""
+    if tags != images:
+        stand, pictures = "tag stands" if tags == 1 else "tags stand", "image" if images == 1 else "images"
+        raise Problem("image tags and images differ", f"{tags} {TAG} {stand} for {images} {pictures}")
 
 
 def read_row(value: Any, number: int, images_dir: Path, source: str) -> Conversation | Rejected:
     """The conversation in a row of LLaVA's format, or why there is none."""
     row = as_object(value) or {}
-    id = str(row.get("id", f"row {number}"))
+    id = id_of(row, number)
     try:
         names = _image_names(row.get("image"))
         spoken = _spoken(row.get("conversations"))
         images = [Image(str(images_dir / name)) for name in names]
         return Conversation(id, _turns(spoken, images), source=source)
-    except _Problem as problem:
-        reason, detail = problem.args
-        return Rejected(id, reason, detail, raw=json.dumps(value, ensure_ascii=False)[:MAX_RAW_CHARS])
+    except Problem as problem:
+        return problem.of(id, value)
 
 
 def _image_names(value: Any) -> list[str]:
-    names = [] if value is None else as_list(value) or [value]
+    listed = [] if value is None else as_list(value)
+    names: list[Any] = [value] if listed is None else listed
     if not all(isinstance(name, str) and name for name in names):
-        raise _Problem("bad image name", f"'image' must be a name or a list of names, not {value!r}")
-    return names
+        raise Problem("bad image name", f"'image' must be a name or a list of names, not {reprlib.repr(value)}")
+    return [local_name(name) for name in names]
 
 
 def _spoken(value: Any) -> list[tuple[Role, str]]:
@@ -168,19 +207,13 @@ def _spoken(value: Any) -> list[tuple[Role, str]]:
         turn = as_object(entry) or {}
         speaker, text = turn.get("from"), turn.get("value")
         if not isinstance(text, str):
-            raise _Problem("turn without text", f"turn {at} has no text under 'value'")
+            raise Problem("turn without text", f"turn {at} has no text under 'value'")
         if speaker not in tuple(SPEAKERS):
-            raise _Problem("unknown speaker", f"turn {at} is from {speaker!r}, which is none of {', '.join(SPEAKERS)}")
+            raise Problem("unknown speaker", f"turn {at} is from {speaker!r}, which is none of {', '.join(SPEAKERS)}")
         said.append((SPEAKERS[speaker], text))
     if not said:
-        raise _Problem(
-            "no conversation", "the row is no object, or its 'conversations' is missing, empty or not a list"
-        )
-    roles = [role for role, _ in said if role != "system"]
-    if any(role == "system" for role, _ in said[1:]) or not roles:
-        raise _Problem("speakers out of order", "a system text may only come first, before someone speaks")
-    if roles != [("user", "assistant")[at % 2] for at in range(len(roles))]:
-        raise _Problem("speakers out of order", "human and gpt must speak by turns, human first")
+        raise Problem("no conversation", "the row is no object, or its 'conversations' is missing, empty or not a list")
+    check_order([role for role, _ in said])
     return said
 
 
@@ -189,10 +222,8 @@ def _turns(spoken: Sequence[tuple[Role, str]], images: Sequence[Image]) -> tuple
     if not images:
         return tuple(Turn(role, (text,)) for role, text in spoken)
     if any(role != "user" and TAG in text for role, text in spoken):
-        raise _Problem("image tag outside a question", f"only a human turn may hold {TAG}")
-    tags = sum(text.count(TAG) for _, text in spoken)
-    if tags != len(images):
-        raise _Problem("image tags and images differ", f"{tags} {TAG} tags stand for {len(images)} images")
+        raise Problem("image tag outside a question", f"only a human turn may hold {TAG}")
+    check_tags(sum(text.count(TAG) for _, text in spoken), len(images))
     waiting = iter(images)
     return tuple(Turn(role, _parts(text, waiting)) for role, text in spoken)
 

@@ -1,98 +1,133 @@
 """Conversation files in other people's formats, both ways, as JSON, JSONL or Parquet.
 
     llava      {"id", "image": name or names, "conversations": [{"from": "human" | "gpt", "value"}]}
-    sharegpt   {"id", "images": [names], "conversations": [{"from", "value"}]}
+    sharegpt   {"id", "images": [names], "system", "conversations": [{"from", "value"}]}
     openai     {"id", "messages": [{"role", "content": text or [{"type": "text" | "image_url", …}]}]}
 
-A row goes through `Conversation`. What else a row holds is carried along. A row that the target cannot say (it would
-read back differently) is a `Rejected`: nothing is changed in silence.
+A row goes through `Conversation`. What else a row holds beside its turns is carried along. A row that the target
+cannot say (it would read back differently, or a turn holds more than words and pictures) is a `Rejected`: nothing is
+changed in silence. A key whose value is null says nothing.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import importlib
-import importlib.util
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from seetell.config import nearest
 from seetell.console import BadInput, UsageError
 from seetell.files import as_list, as_object, json_text, write_atomic, writing
-from seetell.sources.conversations import TAG, conversation_row, json_rows, read_row
+from seetell.sources.conversations import (
+    TAG,
+    Problem,
+    check_order,
+    check_tags,
+    conversation_row,
+    id_of,
+    json_rows,
+    local_name,
+    read_row,
+)
+from seetell.sources.parquet import parquet_rows, write_parquet
 from seetell.sources.pictures import suffix_of
 from seetell.types import Conversation, Image, Rejected, Role, Turn
 
 SPEAKERS: dict[str, str] = {"user": "human", "assistant": "gpt", "chatgpt": "gpt", "bard": "gpt", "bing": "gpt"}
-OWN_KEYS = ("id", "image", "images", "conversations", "messages")
+OWN_KEYS = ("image", "images", "conversations", "messages")
 ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
-ROWS_PER_GROUP = 1024
+ENDINGS = (".json", ".jsonl", ".parquet")
+UNSAYABLE = "the format cannot say it"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A conversation, and what its row holds besides."""
+    """A conversation, and what its row holds besides.
+
+    An id that is no text is in `extra` as it was; a row without one is not `named`. `unsaid` is what neither a
+    conversation nor `extra` can carry, in words.
+    """
 
     conversation: Conversation
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    named: bool = True
+    unsaid: str = ""
 
 
 def read_any(path: Path, images_dir: Path | str = "") -> Iterator[Row | Rejected]:
     """Every row of a file in any of the formats, by what the row itself looks like."""
-    for number, value in enumerate(_parquet_rows(path) if path.suffix == ".parquet" else json_rows(path)):
+    number = -1
+    for number, value in enumerate(parquet_rows(path) if path.suffix == ".parquet" else json_rows(path)):
         row = as_object(value) or {}
-        read = _from_openai if "messages" in row else _from_llava
-        result = read(row, number, Path(images_dir), path.name)
+        openai = "messages" in row
+        result = (_from_openai if openai else _from_llava)(row, number, Path(images_dir), path.name)
         if isinstance(result, Rejected):
             yield result
-        else:
-            yield Row(_joined(result), {key: value for key, value in row.items() if key not in OWN_KEYS})
+            continue
+        own = OWN_KEYS if openai or not _system(row) else (*OWN_KEYS, "system")
+        own = own if not isinstance(row.get("id"), str) else (*own, "id")
+        extra = {key: value for key, value in row.items() if key not in own}
+        unsaid = next(_beside_openai(row) if openai else _beside_llava(row), "")
+        yield Row(_joined(result), extra, "id" in row, unsaid)
+    if number < 0:
+        raise BadInput(f"{path} is empty: it holds no row.")
 
 
 def write_any(path: Path, rows: Iterable[Row], to: str, images_dir: Path | str = "") -> Iterator[Rejected]:
     """Writes the rows in the format `to`, as the file's ending says; yields those that it cannot say."""
     if to not in WRITERS:
         raise UsageError(f"There is no format {to!r}; {nearest(to, WRITERS)}")
-    write, read = WRITERS[to], _from_openai if to == "openai" else _from_llava
+    if path.suffix not in ENDINGS:
+        raise UsageError(f"The ending of {path} says no kind of file: use {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}.")
     refused: list[Rejected] = []
 
     def said() -> Iterator[dict[str, Any]]:
         for number, row in enumerate(rows):
-            conversation = _with_files(row.conversation, Path(images_dir))
-            try:
-                made = write(conversation, Path(images_dir))
-            except BadInput as error:
-                refused.append(Rejected(conversation.id, "the format cannot say it", str(error)))
-                continue
-            again = read(made, number, Path(images_dir), conversation.source)
-            if again != _joined(conversation):
-                detail = f"written as {to} it would read back differently"
-                refused.append(Rejected(conversation.id, "the format cannot say it", detail))
-                continue
-            yield {**made, **row.extra}
+            made = _written(row, number, to, Path(images_dir))
+            if isinstance(made, Rejected):
+                refused.append(made)
+            elif path.suffix == ".parquet" and not _is_unicode(made):
+                refused.append(Rejected(row.conversation.id, UNSAYABLE, "Parquet cannot hold half a surrogate pair"))
+            else:
+                yield made
 
     _write(path, said(), to)
     yield from refused
+
+
+def spells_tag(conversation: Conversation) -> bool:
+    """Whether the words hold the tag that stands for a picture in LLaVA's files."""
+    return any(TAG in turn.text for turn in conversation.turns)
 
 
 # ------------------------------------------------------------------------------------------ reading
 
 
 def _from_llava(row: dict[str, Any], number: int, images_dir: Path, source: str) -> Conversation | Rejected:
-    """LLaVA's and ShareGPT's rows, whose speakers go by several names."""
+    """LLaVA's and ShareGPT's rows, whose speakers go by several names; a tag without a picture is a fault here."""
     row = dict(row)
-    if "images" in row and "image" not in row:
-        row["image"] = row.pop("images") or None
-    if isinstance(row.get("image"), list) and not row["image"]:
-        row["image"] = None
+    row["image"] = row.get("images") if row.get("image") in (None, []) else row["image"]
     turns = as_list(row.get("conversations"))
     if turns is not None:
-        row["conversations"] = [_renamed(turn) for turn in turns]
-    return read_row(row, number, images_dir, source)
+        first = [{"from": "system", "value": _system(row)}] if _system(row) else []
+        row["conversations"] = [*first, *map(_renamed, turns)]
+    result = read_row(row, number, images_dir, source)
+    if isinstance(result, Conversation) and not result.images:
+        try:
+            check_tags(sum(turn.text.count(TAG) for turn in result.turns if turn.role == "user"), 0)
+        except Problem as problem:
+            return problem.of(result.id, row)
+    return result
+
+
+def _system(row: dict[str, Any]) -> str:
+    """The text that ShareGPT's rows may have beside their turns, and that is spoken first."""
+    value = row.get("system")
+    return value if isinstance(value, str) else ""
 
 
 def _renamed(value: Any) -> Any:
@@ -101,51 +136,73 @@ def _renamed(value: Any) -> Any:
 
 
 def _from_openai(row: dict[str, Any], number: int, images_dir: Path, source: str) -> Conversation | Rejected:
-    id = str(row.get("id", f"row {number}"))
-    turns: list[Turn] = []
-    for value in as_list(row.get("messages")) or []:
-        message = as_object(value) or {}
-        role = ROLES.get(str(message.get("role")))
-        if role is None:
-            return Rejected(id, "unknown speaker", f"a message is from {message.get('role')!r}")
-        parts = _parts(message.get("content"), images_dir)
-        if parts is None:
-            return Rejected(id, "turn without text", "a message's content is neither text nor parts of it")
-        turns.append(Turn(role, parts))
-    spoken = [turn.role for turn in turns if turn.role != "system"]
-    if not spoken or any(turn.role == "system" for turn in turns[1:]):
-        return Rejected(id, "no conversation" if not turns else "speakers out of order", "")
-    if spoken != [("user", "assistant")[at % 2] for at in range(len(spoken))]:
-        return Rejected(id, "speakers out of order", "user and assistant must speak by turns, user first")
-    return Conversation(id, tuple(turns), source)
+    id = id_of(row, number)
+    try:
+        messages = as_list(row.get("messages"))
+        if not messages:
+            raise Problem("no conversation", "'messages' is empty or not a list")
+        turns = tuple(_turn(at, message, images_dir) for at, message in enumerate(messages))
+        check_order([turn.role for turn in turns])
+    except Problem as problem:
+        return problem.of(id, row)
+    return Conversation(id, turns, source)
 
 
-def _parts(content: Any, images_dir: Path) -> tuple[str | Image, ...] | None:
+def _turn(at: int, value: Any, images_dir: Path) -> Turn:
+    message = as_object(value) or {}
+    role, content = ROLES.get(str(message.get("role"))), message.get("content")
+    if role is None:
+        raise Problem("unknown speaker", f"turn {at} is from {message.get('role')!r}")
     if isinstance(content, str):
-        return (content,)
-    parts: list[str | Image] = []
-    for value in as_list(content) or [None]:
-        part = as_object(value) or {}
-        address = (as_object(part.get("image_url")) or {}).get("url")
-        if part.get("type") == "text" and isinstance(part.get("text"), str):
-            parts.append(part["text"])
-        elif part.get("type") == "image_url" and isinstance(address, str) and (image := _image(address, images_dir)):
-            parts.append(image)
-        else:
-            return None
-    return tuple(parts)
+        return Turn(role, (content,))
+    parts = as_list(content)
+    if not parts:
+        raise Problem("turn without text", f"turn {at} has neither text nor a list of parts under 'content'")
+    return Turn(role, tuple(_part(at, part, images_dir) for part in parts))
 
 
-def _image(address: str, images_dir: Path) -> Image | None:
-    """A name, or a picture inside the row; nothing is fetched from anywhere."""
-    if address.startswith("data:"):
-        try:
-            return Image(data=base64.b64decode(address.partition("base64,")[2], validate=True))
-        except ValueError:
-            return None
-    if "://" in address:
-        return None if not address.startswith("file://") else Image(address.removeprefix("file://"))
-    return Image(str(images_dir / address))
+def _part(at: int, value: Any, images_dir: Path) -> str | Image:
+    part = as_object(value) or {}
+    text, address = part.get("text"), (as_object(part.get("image_url")) or {}).get("url")
+    if part.get("type") == "text" and isinstance(text, str):
+        return text
+    if part.get("type") == "image_url" and isinstance(address, str) and address:
+        return _image(address, images_dir)
+    raise Problem("turn without text", f"turn {at} has a part that is neither a text nor a picture with its 'url'")
+
+
+def _image(address: str, images_dir: Path) -> Image:
+    """A name, or a picture inside the row."""
+    if not address.startswith("data:"):
+        return Image(str(images_dir / local_name(address)))
+    try:
+        return Image(data=base64.b64decode(address.partition("base64,")[2], validate=True))
+    except ValueError:
+        raise Problem("broken image", "a picture inside the row is not base64") from None
+
+
+def _beside_llava(row: dict[str, Any]) -> Iterator[str]:
+    """What would be lost of a row, in words."""
+    if row.get("image") and row.get("images"):
+        yield "the row also holds 'images'"
+    for at, turn in enumerate(as_list(row.get("conversations")) or ()):
+        yield from _beside(f"turn {at}", turn, ("from", "value"))
+
+
+def _beside_openai(row: dict[str, Any]) -> Iterator[str]:
+    yield from (f"the row also holds {key!r}" for key in (*OWN_KEYS, "system") if key != "messages" and row.get(key))
+    for at, message in enumerate(as_list(row.get("messages")) or ()):
+        yield from _beside(f"turn {at}", message, ("role", "content"))
+        for value in as_list((as_object(message) or {}).get("content")) or ():
+            part = as_object(value) or {}
+            yield from _beside(f"a part of turn {at}", part, ("type", str(part.get("type"))))
+            yield from _beside(f"a picture of turn {at}", part.get("image_url"), ("url",))
+
+
+def _beside(where: str, value: Any, known: Sequence[str]) -> Iterator[str]:
+    for key, held in (as_object(value) or {}).items():
+        if held is not None and key not in known:
+            yield f"{where} also holds {key!r}"
 
 
 def _joined(conversation: Conversation) -> Conversation:
@@ -183,8 +240,31 @@ def _with_files(conversation: Conversation, images_dir: Path) -> Conversation:
 # ------------------------------------------------------------------------------------------ writing
 
 
-def _to_llava(conversation: Conversation, images_dir: Path) -> dict[str, Any]:
-    return conversation_row(conversation, images_dir)
+def _written(row: Row, number: int, to: str, images_dir: Path) -> dict[str, Any] | Rejected:
+    id = row.conversation.id
+    if row.unsaid:
+        return Rejected(id, "unknown keys", row.unsaid)
+    conversation = _with_files(row.conversation, images_dir)
+    try:
+        made = WRITERS[to](conversation, images_dir)
+        json_text(row.extra)
+    except BadInput as error:
+        return Rejected(id, UNSAYABLE, str(error))
+    except (TypeError, ValueError) as error:
+        return Rejected(id, UNSAYABLE, f"what the row holds beside its turns is no JSON: {error}")
+    read = _from_openai if to == "openai" else _from_llava
+    if read(made, number, images_dir, conversation.source) != _joined(conversation):
+        return Rejected(id, UNSAYABLE, f"written as {to} it would read back differently")
+    if not row.named:
+        del made["id"]
+    return made | row.extra
+
+
+def _is_unicode(row: dict[str, Any]) -> bool:
+    try:
+        return bool(json.dumps(row, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _to_sharegpt(conversation: Conversation, images_dir: Path) -> dict[str, Any]:
@@ -217,7 +297,7 @@ def _content(turn: Turn, names: Iterator[str]) -> str | list[dict[str, Any]]:
 
 
 WRITERS: dict[str, Callable[[Conversation, Path], dict[str, Any]]] = {
-    "llava": _to_llava,
+    "llava": conversation_row,
     "sharegpt": _to_sharegpt,
     "openai": _to_openai,
 }
@@ -226,7 +306,7 @@ WRITERS: dict[str, Callable[[Conversation, Path], dict[str, Any]]] = {
 def _write(path: Path, rows: Iterator[dict[str, Any]], to: str) -> None:
     with writing(path) as file:
         if path.suffix == ".parquet":
-            _write_parquet(file, rows, to)
+            write_parquet(file, rows, to)
             return
         listed = path.suffix != ".jsonl"
         file.write(b"[" if listed else b"")
@@ -234,74 +314,3 @@ def _write(path: Path, rows: Iterator[dict[str, Any]], to: str) -> None:
             opening = ("," if number else "") + "\n" if listed else ""
             file.write(f"{opening}{json_text(row)}{'' if listed else chr(10)}".encode())
         file.write(b"\n]\n" if listed else b"")
-
-
-# ------------------------------------------------------------------------------------------ Parquet
-
-
-def _arrow() -> tuple[Any, Any]:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise UsageError("Parquet needs pyarrow: pip install 'seetell[data]'.")
-    return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-
-
-def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows as they were before: what a column had to add is taken out again."""
-    _, parquet = _arrow()
-    if not path.is_file():
-        raise BadInput(f"There is no data file {path}.")
-    for batch in parquet.ParquetFile(path).iter_batches(ROWS_PER_GROUP):
-        for row in batch.to_pylist():
-            row = _without_nothing(row)
-            yield json.loads(row.pop("extra", "{}")) | row
-
-
-def _without_nothing(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_nothing(each) for each in as_list(value) or ()]
-    row = as_object(value)
-    return value if row is None else {key: _without_nothing(each) for key, each in row.items() if each is not None}
-
-
-def _write_parquet(target: BinaryIO, rows: Iterator[dict[str, Any]], to: str) -> None:
-    """One type a column: names and contents are always lists; what a row holds besides is JSON in `extra`."""
-    arrow, parquet = _arrow()
-    text = arrow.string()
-    spoken = arrow.list_(arrow.struct([("from", text), ("value", text)]))
-    part = arrow.struct([("type", text), ("text", text), ("image_url", arrow.struct([("url", text)]))])
-    messages = arrow.list_(arrow.struct([("role", text), ("content", arrow.list_(part))]))
-    columns = {
-        "llava": [("image", arrow.list_(text)), ("conversations", spoken)],
-        "sharegpt": [("images", arrow.list_(text)), ("conversations", spoken)],
-        "openai": [("messages", messages)],
-    }[to]
-    schema = arrow.schema([("id", text), *columns, ("extra", text)])
-    with parquet.ParquetWriter(target, schema) as file:
-        group: list[dict[str, Any]] = []
-        for row in rows:
-            group.append(_columns_of(row))
-            if len(group) == ROWS_PER_GROUP:
-                file.write_table(arrow.Table.from_pylist(group, schema))
-                group = []
-        file.write_table(arrow.Table.from_pylist(group, schema))
-
-
-def _columns_of(row: dict[str, Any]) -> dict[str, Any]:
-    own: dict[str, Any] = {key: value for key, value in row.items() if key in OWN_KEYS}
-    if isinstance(own.get("image"), str):
-        own["image"] = [own["image"]]
-    if "messages" in own:
-        messages: Sequence[dict[str, Any]] = own["messages"]
-        own["messages"] = [
-            {**message, "content": [{"type": "text", "text": message["content"]}]}
-            if isinstance(message["content"], str)
-            else message
-            for message in messages
-        ]
-    extra = {key: value for key, value in row.items() if key not in OWN_KEYS}
-    return {**own, **({"extra": json.dumps(extra)} if extra else {})}
-
-
-def spells_tag(conversation: Conversation) -> bool:
-    """Whether the words hold the tag that stands for a picture in LLaVA's files."""
-    return any(TAG in turn.text for turn in conversation.turns)

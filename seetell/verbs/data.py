@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import random
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from seetell.ask.request import CHARS_PER_TOKEN
 from seetell.config import nearest
 from seetell.console import BadInput, Failed, UsageError, progress, say
-from seetell.files import append_jsonl, write_atomic, write_json
+from seetell.files import append_jsonl, as_list, as_object, write_atomic, write_json
 from seetell.generate.check import CONTROL, poison
 from seetell.generate.report import picture_with_boxes
 from seetell.page import Card, Line, Page
@@ -32,6 +33,7 @@ REMARKS = (
     "too long",
     "control token",
     "image tag in the words",
+    "unknown keys",
     "same conversation twice",
     "picture of the evaluation set",
 )
@@ -84,7 +86,8 @@ def check(
     if images is None:
         say("Pictures were not looked at: give --images.")
     if found.faults:
-        raise BadInput(f"{data} has {found.faults} faults in {found.rows} rows{'' if out is None else f': see {out}'}.")
+        where = "" if out is None else f": see {out}"
+        raise BadInput(f"{data} has {_many(found.faults, 'fault')} in {_many(found.rows, 'row')}{where}.")
     return found
 
 
@@ -153,8 +156,9 @@ def convert(data: Path, out: Path, to: str, images: Path | None = None, seed: in
         with append_jsonl(listed) as file:
             for row in refused:
                 file.write({"id": row.id, "reason": row.reason, "detail": row.detail})
-        raise Failed(f"{len(refused)} of {counts['rows']} rows were not written to {out}: see {listed}.")
-    say(f"{counts['written']} rows: {out}.")
+        were = "was" if len(refused) == 1 else "were"
+        raise Failed(f"{len(refused)} of {_many(counts['rows'], 'row')} {were} not written to {out}: see {listed}.")
+    say(f"{_many(counts['written'], 'row')}: {out}.")
     return dict(counts)
 
 
@@ -188,6 +192,8 @@ class _Checker:
             yield row.reason, row.id, row.detail
             return
         conversation = row.conversation
+        if row.unsaid:
+            yield "unknown keys", conversation.id, row.unsaid
         for reason, detail in (*self._of_words(conversation), *self._of_pictures(conversation)):
             yield reason, conversation.id, detail
 
@@ -228,12 +234,11 @@ def _fault_of(image: Image) -> str:
     """Why a picture cannot be used; decoding it whole is the only way to know."""
     from PIL import Image as Pillow
 
-    if image.data is None and not Path(image.path).is_file():
-        return "missing image"
     try:
-        if image.data is None:
-            with Pillow.open(image.path) as file:
-                file.load()
+        if image.data is None and not Path(image.path).is_file():
+            return "missing image"
+        with Pillow.open(image.path if image.data is None else io.BytesIO(image.data)) as file:
+            file.load()
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
         return "broken image"
     return ""
@@ -249,9 +254,12 @@ def _pictures_of(path: Path | None) -> frozenset[str]:
     if path is None:
         return frozenset()
     names: set[str] = set()
-    for row in json_rows(path):
-        value = row.get("image") if isinstance(row, dict) else None
-        names.update(picture_key(name) for name in ([value] if isinstance(value, str) else value or ()))
+    for number, row in enumerate(json_rows(path), start=1):
+        value = (as_object(row) or {}).get("image")
+        for name in as_list(value) or ([] if value in (None, []) else [value]):
+            if not isinstance(name, str):
+                raise BadInput(f"{path}, row {number}: 'image' must be a name or a list of names, not {value!r}.")
+            names.add(picture_key(name))
     if not names:
         raise BadInput(f"{path} names no picture: its rows need an 'image'.")
     return frozenset(names)
@@ -262,13 +270,17 @@ def _paired(row: Row, seed: int) -> Row | None:
     turns = [turn for turn in conversation.turns if turn.role != "system"]
     if len(conversation.images) != 1 or len(turns) != 2 or not turns[1].text.strip():
         return None
-    return Row(pair(conversation.id, conversation.images[0], turns[1].text, seed), row.extra)
+    return replace(row, conversation=pair(conversation.id, conversation.images[0], turns[1].text, seed))
 
 
 def _card(conversation: Conversation) -> Card:
     picture = picture_with_boxes(Scene(conversation.id, image=conversation.images[0])) if conversation.images else None
     lines = [Line({"user": "Q", "assistant": "A"}.get(turn.role, turn.role), turn.text) for turn in conversation.turns]
     return Card(conversation.id, tuple(lines), picture)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _fresh(path: Path) -> Path:

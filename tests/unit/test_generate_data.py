@@ -110,10 +110,11 @@ ROWS = [
 ]
 
 
+ENDINGS = ["json", "jsonl", pytest.param("parquet", marks=pytest.mark.skipif(not PARQUET, reason="needs pyarrow"))]
+
+
 @pytest.mark.parametrize("to", ["llava", "sharegpt", "openai"])
-@pytest.mark.parametrize(
-    "ending", ["json", "jsonl", pytest.param("parquet", marks=pytest.mark.skipif(not PARQUET, reason="needs pyarrow"))]
-)
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_there_and_back_without_loss(tmp_path: Path, to: str, ending: str) -> None:
     data = written(tmp_path / "data.json", ROWS)
     there, back = tmp_path / f"there.{ending}", tmp_path / "back.json"
@@ -143,6 +144,135 @@ def test_what_a_format_cannot_say_is_listed_and_not_changed(tmp_path: Path) -> N
     assert [each["id"] for each in json.loads((tmp_path / "out.json").read_text())] == ["ok"]
     with pytest.raises(UsageError, match="openai"):
         convert(data, tmp_path / "out.json", "open-ai", tmp_path)
+
+
+def refusals(data: Path, out: Path, to: str, images: Path) -> dict[str, str]:
+    """The rows that convert lists, with reason and detail; none when all are written."""
+    try:
+        convert(data, out, to, images)
+    except Failed:
+        listed = map(json.loads, out.with_name(f"{out.stem}.refused.jsonl").read_text().splitlines())
+        return {each["id"]: f"{each['reason']}: {each['detail']}" for each in listed}
+    return {}
+
+
+@pytest.mark.parametrize("empty", [{}, {"images": []}, {"image": None}])
+def test_a_tag_without_a_picture_is_a_fault_and_is_not_passed_on(tmp_path: Path, empty: dict[str, Any]) -> None:
+    data = written(tmp_path / "data.json", [{**row("bare", None), **empty}, row("fine", None, "Hi?", "An <image>.")])
+    with pytest.raises(BadInput, match="1 fault in 2 rows"):
+        check(data, out=tmp_path / "faults.jsonl")
+    faults = map(json.loads, (tmp_path / "faults.jsonl").read_text().splitlines())
+    said = "image tags and images differ: 1 <image> tag stands for 0 images"
+    assert said in [f"{each['reason']}: {each['detail']}" for each in faults]
+    assert refusals(data, tmp_path / "out.jsonl", "openai", tmp_path) == {"bare": said}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_ids_come_through_as_they_were(tmp_path: Path, ending: str) -> None:
+    named = {**row("x"), "id": 7}, {**row("x"), "id": None}, {key: row("x")[key] for key in ("image", "conversations")}
+    data = written(tmp_path / "data.json", list(named))
+    convert(data, tmp_path / f"there.{ending}", "openai", tmp_path)
+    convert(tmp_path / f"there.{ending}", tmp_path / "back.json", "llava", tmp_path)
+    assert json.loads((tmp_path / "back.json").read_text()) == list(named)
+
+
+def test_keys_that_would_be_lost_refuse_their_row_and_are_remarked_upon(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noted, silent, seen, both = row("noted"), row("silent"), row("seen"), row("both")
+    noted["conversations"][0]["note"] = "n"
+    silent["conversations"][1]["loss"] = False
+    picture = {"type": "image_url", "image_url": {"url": "a.png", "detail": "high"}}
+    answer = {"role": "assistant", "content": "b"}
+    rows = [
+        noted,
+        silent,
+        both | {"images": ["b.png"]},
+        {"id": "named", "messages": [{"role": "user", "content": "a", "name": "Bo"}, answer]},
+        {"id": "weighed", "messages": [{"role": "user", "content": "a"}, {**answer, "weight": 0, "refusal": None}]},
+        {"id": "detail", "messages": [{"role": "user", "content": [picture]}, answer]},
+        {"id": "beside", "images": ["a.png"], "messages": [{"role": "user", "content": "a"}, answer]},
+        seen,
+    ]
+    data = written(tmp_path / "data.json", rows)
+    for to in ("llava", "openai"):
+        assert refusals(data, tmp_path / "out.json", to, tmp_path) == {
+            "noted": "unknown keys: turn 0 also holds 'note'",
+            "silent": "unknown keys: turn 1 also holds 'loss'",
+            "both": "unknown keys: the row also holds 'images'",
+            "named": "unknown keys: turn 0 also holds 'name'",
+            "weighed": "unknown keys: turn 1 also holds 'weight'",
+            "detail": "unknown keys: a picture of turn 0 also holds 'detail'",
+            "beside": "unknown keys: the row also holds 'images'",
+        }
+    assert check(data).counts["unknown keys"] == 7
+    assert "unknown keys: 7 (first: noted: turn 0 also holds 'note')" in capsys.readouterr().out
+
+
+def test_a_system_text_beside_the_turns_is_the_first_turn(tmp_path: Path) -> None:
+    rows = [{**row("0", None, "a", "b"), "system": "Be kind."}, {**row("1", None, "a", "b"), "system": ""}]
+    convert(written(tmp_path / "data.json", rows), tmp_path / "out.json", "openai")
+    first, second = json.loads((tmp_path / "out.json").read_text())
+    assert first["messages"][0] == {"role": "system", "content": "Be kind."}
+    assert "system" not in first
+    assert [message["role"] for message in second["messages"]] == ["user", "assistant"]
+
+
+def test_pictures_on_the_web_are_not_fetched_and_this_is_said(tmp_path: Path) -> None:
+    content = [{"type": "image_url", "image_url": {"url": "https://x/a.png"}}]
+    talk = [{"role": "user", "content": content}, {"role": "assistant", "content": "b"}]
+    data = written(tmp_path / "data.json", [{"id": "messages", "messages": talk}, row("llava", "https://x/a.png")])
+    said = "picture on the web: pictures on the web are not fetched: https://x/a.png"
+    assert refusals(data, tmp_path / "out.json", "sharegpt", tmp_path) == {"messages": said, "llava": said}
+
+
+def test_what_json_cannot_say_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "data.json").write_text(json.dumps([row("0") | {"score": float("nan")}, row("1", answer="\ud83d")]))
+    assert list(refusals(tmp_path / "data.json", tmp_path / "out.json", "llava", tmp_path)) == ["0"]
+    if PARQUET:
+        assert list(refusals(tmp_path / "data.json", tmp_path / "out.parquet", "llava", tmp_path)) == ["0", "1"]
+
+
+@pytest.mark.skipif(not PARQUET, reason="needs pyarrow")
+def test_parquet_of_other_people(tmp_path: Path) -> None:
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    data = tmp_path / "data.parquet"
+    talk = row("0")["conversations"]
+    parquet.write_table(
+        arrow.Table.from_pylist([{"id": "0", "image": "a.png", "extra": "e", "conversations": talk}]), data
+    )
+    convert(data, tmp_path / "out.json", "llava", tmp_path)
+    assert json.loads((tmp_path / "out.json").read_text()) == [row("0") | {"extra": "e"}]
+    picture = {"bytes": b"\x89PNG" * 1000, "path": "a.png"}
+    parquet.write_table(arrow.Table.from_pylist([{"id": "0", "image": picture, "conversations": talk}]), data)
+    (refused,) = refusals(data, tmp_path / "out.json", "llava", tmp_path).values()
+    assert refused.startswith("bad image name")
+    assert len(refused) < 200
+    data.write_bytes(b"PAR1 junk")
+    with pytest.raises(BadInput, match=r"data\.parquet is not a Parquet file"):
+        check(data)
+
+
+@pytest.mark.parametrize("image", [5, [5], {"a": "b"}])
+def test_an_evaluation_whose_pictures_have_no_names_is_refused(tmp_path: Path, image: Any) -> None:
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"image": image}) + "\n")
+    with pytest.raises(BadInput, match=r"bench\.jsonl, row 1: 'image' must be a name"):
+        check(written(tmp_path / "data.json", [row("0")]), against=tmp_path / "bench.jsonl")
+
+
+@pytest.mark.parametrize("content", ["", "[]"])
+def test_an_empty_file_is_said_to_be_empty(tmp_path: Path, content: str) -> None:
+    (tmp_path / "data.json").write_text(content)
+    with pytest.raises(BadInput, match="holds no row"):
+        check(tmp_path / "data.json")
+
+
+def test_an_unknown_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\.json, \.jsonl or \.parquet"):
+        convert(written(tmp_path / "data.json", ROWS), tmp_path / "out.txt", "llava", tmp_path)
+    assert not (tmp_path / "out.txt").exists()
 
 
 def test_captions_become_stage_1_rows(tmp_path: Path) -> None:
