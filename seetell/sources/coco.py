@@ -8,8 +8,10 @@ Source: Lin et al. 2014 (arXiv:1405.0312); the file format of the 2014 and 2017 
 
 from __future__ import annotations
 
+import math
+import reprlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,32 @@ from seetell.sources.pictures import picture_bytes, suffix_of
 from seetell.types import Box, Image, Scene
 
 DECIMALS = 3
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | float | str)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_size(value: Any) -> bool:
+    """A picture without boxes needs no size."""
+    return value is None or (isinstance(value, int | float) and 0 <= value < math.inf)
+
+
+# What the members of an entry must be, where they are there.
+KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "id": ("a number or a text", _is_id),
+    "image_id": ("a number or a text", _is_id),
+    "category_id": ("a number or a text", _is_id),
+    "file_name": ("a name", _is_name),
+    "name": ("a name", _is_name),
+    "caption": ("a text", lambda value: isinstance(value, str)),
+    "width": ("a number of pixels", _is_size),
+    "height": ("a number of pixels", _is_size),
+}
 
 
 def read_coco(
@@ -33,17 +61,17 @@ def read_coco(
     if captions is not None:
         file = _AnnotationFile(captions)
         pictures.update(file.pictures)
-        for annotation in file.annotations():
-            said[annotation["image_id"]].append(str(annotation["caption"]).strip())
+        for annotation in file.annotations("caption"):
+            said[annotation["image_id"]].append(annotation["caption"].strip())
     if instances is not None:
         file = _AnnotationFile(instances)
         pictures.update(file.pictures)
-        for annotation in file.annotations():
+        for annotation in file.annotations("category_id", "bbox"):
             id = annotation["image_id"]
             boxes[id].append(_box(annotation, pictures[id], file.labels))
     for id, picture in pictures.items():
         image = Image(str(Path(images_dir) / picture["file_name"]))
-        size_px = int(picture.get("width", 0)), int(picture.get("height", 0))
+        size_px = int(picture.get("width") or 0), int(picture.get("height") or 0)
         yield Scene(str(id), tuple(said[id]), tuple(boxes[id]), image, *size_px)
 
 
@@ -84,14 +112,13 @@ class _AnnotationFile:
             raise BadInput(f"{path} cannot be read as COCO annotations: {error}") from None
         self.pictures = {picture["id"]: picture for picture in self._entries("images", "id", "file_name")}
         self.labels = (
-            {category["id"]: str(category["name"]) for category in self._entries("categories", "id", "name")}
+            {category["id"]: category["name"] for category in self._entries("categories", "id", "name")}
             if "categories" in self.content
             else {}
         )
 
-    def annotations(self) -> Iterator[dict[str, Any]]:
-        kind = ("category_id", "bbox") if self.labels else ("caption",)
-        for annotation in self._entries("annotations", "image_id", *kind):
+    def annotations(self, *keys: str) -> Iterator[dict[str, Any]]:
+        for annotation in self._entries("annotations", "image_id", *keys):
             if annotation["image_id"] not in self.pictures:
                 id = annotation["image_id"]
                 raise BadInput(f"{self.path}: an annotation is about picture {id}, which is not listed.")
@@ -105,6 +132,10 @@ class _AnnotationFile:
             found = as_object(entry) or {}
             if missing := [key for key in keys if key not in found]:
                 raise BadInput(f"{self.path}: entry {number} of {name!r} has no {missing[0]!r}.")
+            for key, (what, is_one) in KINDS.items():
+                if key in found and not is_one(found[key]):
+                    value = reprlib.repr(found[key])
+                    raise BadInput(f"{self.path}: {key!r} of entry {number} of {name!r} must be {what}, not {value}.")
             yield found
 
 
@@ -114,7 +145,9 @@ def _box(annotation: dict[str, Any], picture: dict[str, Any], labels: dict[Any, 
         across, down = float(picture["width"]), float(picture["height"])
         corners = (x / across, y / down, (x + width) / across, (y + height) / down)
         label = labels[annotation["category_id"]]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        if not all(map(math.isfinite, corners)):
+            raise ValueError("a box without an end")
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         about = f"{annotation['bbox']} of category {annotation['category_id']} in picture {annotation['image_id']}"
         raise BadInput(f"The box {about} has no four numbers, no known category, or no picture size.") from None
     x0, y0, x1, y1 = (round(min(max(corner, 0.0), 1.0), DECIMALS) for corner in corners)

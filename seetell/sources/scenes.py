@@ -3,8 +3,8 @@
     {"id", "image", "captions": [text], "boxes": [{"label", "box": [x0, y0, x1, y1], "crowd"}], "width_px", "height_px"}
     {"id", "image", "captions": [text], "instances": [{"category", "bbox": [x0, y0, x1, y1]}]}
 
-Corners are fractions of the picture in both. All but the id may be missing; a picture's name is taken from the
-folder of pictures, and no picture is opened.
+Corners are fractions of the picture in both, and COCO's word `iscrowd` is read as `crowd`. All but the id may be
+missing; a picture's name is taken from the folder of pictures, and no picture is opened.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def read_scenes(path: str | Path, images_dir: str | Path = "") -> Iterator[Scene
         for number, row in enumerate(read_jsonl(path), start=1):
             try:
                 yield scene_of(row, images_dir)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise BadInput(f"{path}, row {number}, is not a scene: {_told(error)}.") from None
     except (DamagedFile, UnicodeDecodeError) as error:
         raise BadInput(f"{path} is not a file of scenes, one JSON object a line: {error}") from None
@@ -75,8 +75,8 @@ def scene_of(row: Mapping[str, Any], images_dir: str | Path = "") -> Scene:
         tuple(captions),
         tuple(_box(box) for box in boxes),
         None if name is None else Image(str(Path(images_dir) / name)),
-        int(row.get("width_px", 0)),
-        int(row.get("height_px", 0)),
+        int(row.get("width_px") or 0),
+        int(row.get("height_px") or 0),
     )
 
 
@@ -92,7 +92,10 @@ def _box(value: Any) -> Box:
     corners = [float(edge) for edge in as_list(row["box"] if "box" in row else row["bbox"]) or ()]
     if not isinstance(label, str) or len(corners) != 4 or not all(0 <= edge <= 1 for edge in corners):
         raise ValueError(f"a box needs a label and four fractions of the picture, not {value!r}")
-    return Box(label, *corners, crowd=bool(row.get("crowd", False)))
+    crowd = row.get("iscrowd") if row.get("crowd") is None else row["crowd"]
+    if crowd not in (True, False, None):
+        raise ValueError(f"'crowd' (COCO's 'iscrowd') is true or false, 1 or 0, not {crowd!r}")
+    return Box(label, *corners, crowd=bool(crowd))
 
 
 def _told(error: Exception) -> str:

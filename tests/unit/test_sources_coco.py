@@ -12,6 +12,7 @@ import pytest
 
 from seetell.console import BadInput, UsageError
 from seetell.sources.coco import read_coco, write_coco
+from seetell.sources.scenes import scene_of
 from seetell.types import Box, Image, Scene
 
 PICTURES = [
@@ -84,6 +85,52 @@ def test_boxes_have_three_decimals(tmp_path: Path) -> None:
 def test_what_is_no_coco_file_is_told(tmp_path: Path, content: Any, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         list(read_coco(captions=write(tmp_path / "captions.json", content)))
+
+
+@pytest.mark.parametrize(
+    ("picture", "annotation", "said"),
+    [
+        ({"id": [1]}, {}, "'id' of entry 0 of 'images' must be a number or a text, not .1."),
+        ({"file_name": 5}, {}, "'file_name' of entry 0 of 'images' must be a name, not 5"),
+        ({"width": "wide"}, {}, "'width' of entry 0 of 'images' must be a number of pixels, not 'wide'"),
+        ({"height": float("nan")}, {}, "'height' of entry 0 of 'images' must be a number"),
+        ({}, {"caption": None}, "'caption' of entry 0 of 'annotations' must be a text, not None"),
+        ({}, {"image_id": {}}, "'image_id' of entry 0 of 'annotations' must be"),
+    ],
+)
+def test_what_has_the_wrong_type_is_told(
+    tmp_path: Path, picture: dict[str, Any], annotation: dict[str, Any], said: str
+) -> None:
+    pictures, annotations = [PICTURES[1] | picture], [{"image_id": 3, "caption": "A dog.", **annotation}]
+    path = write(tmp_path / "captions.json", {"images": pictures, "annotations": annotations})
+    with pytest.raises(BadInput, match=r"captions\.json: " + said):
+        list(read_coco(captions=path))
+
+
+def test_a_picture_needs_its_size_for_boxes_alone(tmp_path: Path) -> None:
+    pictures = [PICTURES[1] | {"width": None, "height": None}]
+    captions = write(tmp_path / "captions.json", CAPTIONS | {"images": pictures})
+    assert [(scene.width_px, scene.height_px) for scene in read_coco(captions=captions)] == [(0, 0)]
+    with pytest.raises(BadInput, match="no picture size"):
+        list(read_coco(instances=instances(tmp_path, box(), images=pictures)))
+
+
+def test_one_kind_of_file_in_the_place_of_the_other_is_told(tmp_path: Path) -> None:
+    captions, boxes = write(tmp_path / "captions.json", CAPTIONS), instances(tmp_path, box())
+    with pytest.raises(BadInput, match="has no 'caption'"):
+        list(read_coco(captions=boxes))
+    with pytest.raises(BadInput, match="has no 'category_id'"):
+        list(read_coco(instances=captions))
+
+
+def test_crowds_are_told_in_either_word_in_either_layout() -> None:
+    plain, published = {"label": "person", "box": [0, 0, 1, 1]}, {"category": "person", "bbox": [0, 0, 1, 1]}
+    for kind, box_row in (("boxes", plain), ("instances", published)):
+        marks: list[dict[str, Any]] = [{}, {"crowd": True}, {"iscrowd": 1}, {"iscrowd": 0}]
+        scene = scene_of({"id": 1, kind: [box_row | mark for mark in marks]})
+        assert [box.crowd for box in scene.boxes] == [False, True, True, False]
+        with pytest.raises(ValueError, match="'iscrowd'"):
+            scene_of({"id": 1, kind: [box_row | {"iscrowd": "no"}]})
 
 
 @pytest.mark.parametrize("changed", [{"category_id": 2}, {"bbox": [1, 2, 3]}, {"bbox": ["a", 2, 3, 4]}, {"bbox": None}])
