@@ -32,26 +32,39 @@ _FORMAT = re.compile(
     r"^[^\w\n]*(?:question|answer|q|a)[ \t]{0,3}#?\d{0,2}\W{0,4}[:\uff1a]|^[^\S\n]*=+[^\S\n]*$",
     re.IGNORECASE | re.MULTILINE,
 )
+_FRACTION = r"[01]?\.\d+"
 _COORDINATES = re.compile(
-    r"[\[(]\s*[01]?\.\d+\s*,\s*[01]?\.\d+|\b[01]?\.\d+\s*,\s*[01]?\.\d+\s*,\s*[01]?\.\d+|\b[xy][012]\s*[=:]|\b0\.\d{3}\b"
+    rf"[\[(]\s*{_FRACTION}\s*,\s*{_FRACTION}|\b{_FRACTION}(?:(?:\s*[,;]\s*|\s+){_FRACTION}){{2}}"
+    rf"|\b(?:span|extend|stretch|reach)(?:s|es|ing)? (?:from |between )?0?\.\d+ (?:to|and) {_FRACTION}(?!\d|\s*[a-z%])"
+    r"|\b[xy][012]\s*[=:]|\b0\.\d{3}\b",
+    re.IGNORECASE,
 )
 _GIVEN = r"(?:provided|given|supplied|listed)"
 _TEXTS = r"(?:captions?|sentences?|descriptions?)"
 _SOURCE = rf"(?:{_TEXTS}|text|list)"
-_SOURCES = rf"(?:{_SOURCE}|annotations?|bounding box(?:es)?|information|context|data)"
-_SAYS = r"(?:say|state|mention|describe|indicate|suggest|note)s?"
+_NOTES = r"(?:annotations?|information|context|data|details|detections?)"
+_SOURCES = rf"(?:{_SOURCE}|{_NOTES}|bounding box(?:es)?)"
+_SAYS = r"(?:say|state|mention|describe|indicate|suggest|note|show|include|list)s?"
 _LEAK = re.compile(
-    rf"\bbounding[ -]?box|\bb-?box(?:es)?\b|\bobject detections?\b|\b(?:the|these|object) coordinates\b"
+    rf"\bbounding[ -]?box|\bb-?box(?:es)?\b|\bobject detections?\b|\b(?:the|these|object|its|their) coordinates\b"
     rf"|\b(?:the|these|those|this|your|my|five|each|other|all)\s(?:\w+\s)?captions?\b|\bcaptions? {_SAYS}\b"
     rf"|\b(?:the|image) descriptions? {_SAYS}\b|\b(?:the|five|these) (?:five )?sentences\b"
+    rf"|\b(?:the|these) (?:\w+ )?(?:annotations|detections) {_SAYS}\b"
+    rf"|\bthe (?:first|second|third|fourth|fifth|last) sentence {_SAYS}\b"
+    rf"|\bthe box(?:es)? (?:around|enclosing|surrounding) (?:the|each)\b"
     rf"|\b(?:provided|the {_GIVEN}) {_SOURCES}\b|\b{_TEXTS} (?:that (?:was|were|is|are) )?{_GIVEN}\b"
-    rf"|\b(?:according to|based on) the {_SOURCE}\b",
+    rf"|\b(?:according to|based on|from) the {_NOTES} (?:that (?:was|were|is|are) )?{_GIVEN}\b"
+    rf"|\b(?:according to|based on) the (?:{_SOURCE}|annotations?|detections?)\b"
+    rf"|\bfrom the (?:{_TEXTS}|annotations?)\b|\bas (?:described|mentioned|stated|noted) in the {_SOURCES}\b",
     re.IGNORECASE,
 )
+_OWN_WORD = re.compile(rf"{_SOURCE}|annotation|\bbox(?=(?:es)? (?:around|enclosing|surrounding))", re.IGNORECASE)
 _REFUSAL = re.compile(
     r"\bas an? (?:ai|artificial intelligence|(?:large )?language model|text-based)\b"
     r"|^\W*(?:i(?:'m| am) (?:really |very |so )?sorry|sorry\b|i apologi[sz]e|unfortunately, i)"
-    r"|\bi (?:can(?:'t|not|not)|(?:am|'m) (?:not able|unable) to|do(?:n't| not) have the ability to) (?:\w+ )?"
+    r"|\bi(?:'m| am) (?:\w+ )?(?:unable|not able) to\b|\bi (?:won't|will not|would not|wouldn't) be able to\b"
+    r"|\bi(?:'ll| will| must| have to| need to) (?:\w+ )?decline\b"
+    r"|\bi (?:can(?:'t|not| not)|do(?:n't| not) have the ability to) (?:\w+ )?"
     r"(?:see|view|help|assist|provide|answer|comply|fulfil?l?|describe|analy[sz]e|access|create|generate|process)\b",
     re.IGNORECASE,
 )
@@ -80,7 +93,7 @@ def leaks(text: str, scene: Scene) -> str:
     found = _LEAK.search(text)
     if not found:
         return ""
-    noun = re.search(_SOURCE, found[0].lower())
+    noun = _OWN_WORD.search(found[0].lower())
     return "" if noun and noun[0].removesuffix("s") in _words_of(scene) else LEAK
 
 

@@ -92,7 +92,7 @@ class PromptSet:
 
 def context(scene: Scene, *, boxes: bool = True) -> str:
     """Captions, one a line; after an empty line the boxes."""
-    captions = [" ".join(caption.split()) for caption in scene.captions]
+    captions = [" ".join(caption.strip().splitlines()) for caption in scene.captions]
     lines = [_box_line(box) for box in scene.boxes] if boxes else []
     return "\n".join([*captions, "", *lines] if lines else captions)
 

@@ -73,6 +73,7 @@ MENDED = {
                              {"refusing pair dropped"}),
     "an absent thing": (f"{TWO}\nQuestion:\nIs there a cat?\n===\nAnswer:\nYes, it sleeps.\n===",
                         {"pair about an absent thing dropped"}),
+    "thoughts": (f"<think>\nThe captions say:\nQuestion: no.\n</think>\n\n{TWO}", {"thoughts removed"}),
     "odd quotes": (TWO.replace("a dog", "a\u00a0dog\u200b"), {"odd characters replaced"}),
     "control characters": (TWO.replace("a dog", "a dog\x00\ud800"), {"odd characters replaced"}),
 }  # fmt: skip
@@ -122,6 +123,7 @@ REFUSED: dict[str, tuple[str, Kind, str, str]] = {
     "an instruction token": (ANSWER.format("[INST] It is."), "conversation", "stop", "control token"),
     "a role": (ANSWER.format("It is.\nUSER: And then?"), "conversation", "stop", "role word"),
     "a role at the start": (ANSWER.format("Assistant: It is."), "conversation", "stop", "role word"),
+    "thoughts alone": (f"<think>\nMaybe so:\n{TWO}", "conversation", "length", "cut off"),
     "a cut description": ("A dog runs over the", "detail", "length", "cut off"),
     "a refused description": ("I am unable to view images.", "detail", "stop", "refusal"),
     "a leaking description": ("Based on the captions, a dog runs.", "detail", "stop", "leak"),
@@ -205,10 +207,53 @@ def test_words_that_only_look_like_faults_are_kept() -> None:
         "There is no cat here.",
         "The book's list of animals is long.",
         "Given information like that, one would wait.",
+        "The screen shows information provided by the airport.",
+        "The detection of smoke is what the device is for.",
+        "The first sentence on the board is in French.",
+        "A wooden box stands around the corner, and the box is open.",
+        "She reads from the text in her hands.",
+        "The annotations in the book are in red.",
+        "The path spans 0.5 to 0.9 miles, and the gap 1.5 to 2.5 m.",
+        "The bridge stretches from 0.5 to 0.8 kilometres.",
+        "He is unable to see the road, and I would decline.",
+        "One is not able to tell the time.",
     ):
         assert pairs(read(ANSWER.format(text)))[0][1] == text
     with_caption = Scene("7", ("A cartoon whose caption reads hello.",), (), IMAGE)
     assert pairs(read(ANSWER.format("The caption reads hello."), scene=with_caption))
+    with_box = Scene("7", ("A cardboard box around a cat.",), (), IMAGE)
+    assert pairs(read(ANSWER.format("The box around the cat is brown."), scene=with_box))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Based on the information provided, a dog runs.", "leak"),
+        ("From the details given, a dog runs.", "leak"),
+        ("Based on the annotations, a dog runs.", "leak"),
+        ("The annotations show a dog.", "leak"),
+        ("From the description, a dog runs.", "leak"),
+        ("As described in the text, a dog runs.", "leak"),
+        ("Its coordinates suggest that it is on the left.", "leak"),
+        ("The first sentence says that it runs.", "leak"),
+        ("The box around the dog is large.", "leak"),
+        ("The detections include a dog.", "leak"),
+        ("The dog's box: 0.1 0.2 0.4 0.9", "coordinates"),
+        ("The dog spans 0.1 to 0.5.", "coordinates"),
+        ("The dog extends from 0.1 to 0.5, about the middle.", "coordinates"),
+        ("I'm unable to say.", "refusal"),
+        ("I am not able to look at it.", "refusal"),
+        ("I won't be able to do this.", "refusal"),
+        ("I must respectfully decline.", "refusal"),
+        ("I can not view it.", "refusal"),
+    ],
+)
+def test_a_reply_that_shows_where_its_words_come_from_or_refuses_is_not_kept(text: str, reason: str) -> None:
+    replies: dict[Kind, str] = {"complex": ANSWER.format(text), "detail": text}
+    for kind, reply in replies.items():
+        result = read(reply, kind)
+        assert isinstance(result, Rejected), result
+        assert result.reason == reason
 
 
 def test_things_that_go_by_another_name_are_not_absent() -> None:
