@@ -19,7 +19,7 @@ from seetell.ask.chat import ChatModel, Completion
 from seetell.ask.client import RateLimited, Unanswered
 from seetell.ask.journal import Journal
 from seetell.ask.limiter import Health, Limiter
-from seetell.ask.request import Request
+from seetell.ask.request import Request, counted
 from seetell.console import ServiceError
 
 TRIES = 8
@@ -40,7 +40,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """Whom to tell what; `may_send` gives a sentence when a request is not to be sent and the run is to end."""
+    """Whom to tell what; `may_send` gives a sentence when a request is not to be sent. It is asked again when something
+    that was under way is home, and with nothing under way its sentence ends the run."""
 
     answered: Callable[[Ask, Completion], None]
     failed: Callable[[Ask, str], None]
@@ -90,8 +91,10 @@ class Asker:
                 await self._pause(pause_s)
                 continue
             if sentence := self.hearing.may_send(ready):
-                self.stopped = sentence
-                return
+                if not self._tasks:
+                    self._stop(sentence)
+                await self._pause(math.inf)
+                continue
             if again_in_s <= 0:
                 heapq.heappop(self._due)
             else:
@@ -136,6 +139,7 @@ class Asker:
         except ServiceError as error:
             self._stop(str(error))
         else:
+            completion = counted(completion, request.prompt_tokens)
             self.limiter.admitted(left_at)
             seconds = self.limiter.clock() - left_at
             self.journal.answered(ask.key, completion, of=ask.of, again=ask.again, seconds=seconds)

@@ -1,7 +1,7 @@
 """A provider's batch interface: half the price, a day's patience.
 
     write     batch-001.jsonl …: the requests that no journal row answers, each under its key
-    submit    hands the files in; batches.json remembers which are where
+    submit    hands the files in; batches.json remembers which are where, and which requests repeat others
     collect   fetches what is finished into the journal, as if it had been asked one by one
 
 Files are cut where providers do (50,000 requests, 200 MB). Source: OpenAI's batch guide, which others follow.
@@ -12,15 +12,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from seetell.ask.asking import Ask
-from seetell.ask.chat import Completion
-from seetell.ask.client import Endpoint
+from seetell.ask.chat import Completion, Message
+from seetell.ask.client import Endpoint, token_count
 from seetell.ask.journal import Journal
+from seetell.ask.request import Request, counted
 from seetell.console import BadInput, ServiceError, UsageError
-from seetell.files import as_list, as_object, read_json, write_json
+from seetell.files import as_list, as_object, read_json, read_jsonl, write_json
 
 T = TypeVar("T")
 
@@ -36,7 +38,8 @@ def write_batch(out: Path, asks: Iterable[Ask]) -> list[str]:
         raise UsageError(f"{out} has batches with the provider: run --batch collect first.")
     for old in out.glob("batch-*.jsonl"):
         old.unlink()
-    names: list[str] = []
+    state: dict[str, dict[str, Any]] = {}
+    repeats: dict[str, Any] = {}
     file, size, count = None, 0, 0
     try:
         for ask in asks:
@@ -44,15 +47,19 @@ def write_batch(out: Path, asks: Iterable[Ask]) -> list[str]:
             if file is None or size + len(line) > MAX_BYTES or count >= MAX_REQUESTS:
                 if file is not None:
                     file.close()
-                names.append(f"batch-{len(names) + 1:03}.jsonl")
-                file, size, count = (out / names[-1]).open("w", encoding="utf-8"), 0, 0
+                name = f"batch-{len(state) + 1:03}.jsonl"
+                repeats = {}
+                state[name] = {"state": "written", "repeats": repeats}
+                file, size, count = (out / name).open("w", encoding="utf-8"), 0, 0
             file.write(line)
             size, count = size + len(line), count + 1
+            if ask.of:
+                repeats[ask.key] = {"of": ask.of, "again": ask.again}
     finally:
         if file is not None:
             file.close()
-    write_json(out / STATE, {name: {"state": "written"} for name in names})
-    return names
+    write_json(out / STATE, state)
+    return list(state)
 
 
 def submit(out: Path, endpoint: Endpoint) -> int:
@@ -68,7 +75,7 @@ def submit(out: Path, endpoint: Endpoint) -> int:
             with (out / name).open("rb") as data:
                 file = await client.files.create(file=(name, data), purpose="batch")
             made = await client.batches.create(input_file_id=file.id, endpoint=URL, completion_window="24h")
-            state[name] = {"state": "submitted", "id": made.id}
+            state[name] = {**batch, "state": "submitted", "id": made.id}
             write_json(out / STATE, state)  # at once: what is handed in twice is paid twice
 
     _talk(endpoint, hand_in)
@@ -86,9 +93,10 @@ def collect(out: Path, endpoint: Endpoint, journal: Journal) -> int:
             told = await client.batches.retrieve(batch["id"])
             if told.status in UNFINISHED:
                 continue
+            asked = _Asked(_prompt_tokens(out / name), batch.get("repeats", {}), endpoint.cleaned)
             for id in (told.output_file_id, told.error_file_id):
                 if id:
-                    _take(journal, (await client.files.content(id)).text, endpoint.without_key)
+                    _take(journal, (await client.files.content(id)).text, asked)
             state[name] = {**batch, "state": str(told.status)}
             write_json(out / STATE, state)
 
@@ -96,23 +104,42 @@ def collect(out: Path, endpoint: Endpoint, journal: Journal) -> int:
     return sum(batch["state"] == "submitted" for batch in state.values())
 
 
-def _take(journal: Journal, text: str, clean: Callable[[str], str]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a result's rows do not say: about how long each prompt was, which requests repeat others, and the key."""
+
+    prompt_tokens: dict[str, int]
+    repeats: dict[str, Any]
+    clean: Callable[[Completion], Completion]
+
+
+def _prompt_tokens(path: Path) -> dict[str, int]:
+    tokens: dict[str, int] = {}
+    for row in read_jsonl(path) if path.exists() else ():
+        messages = tuple(Message(**message) for message in row["body"]["messages"])
+        tokens[row["custom_id"]] = Request(row["body"]["model"], messages).prompt_tokens
+    return tokens
+
+
+def _take(journal: Journal, text: str, asked: _Asked) -> None:
     """Rows of a result file into the journal, each once."""
     for row in _rows(text):
         key = str(row["custom_id"])
-        if key in journal:
+        repeat = asked.repeats.get(key, {"of": "", "again": 0})
+        first = repeat["of"] or key
+        if first in journal and journal.times_asked_again(first) >= repeat["again"]:
             continue
         journal.sent(key)
         response = as_object(row.get("response")) or {}
-        completion = _completion(as_object(response.get("body")) or {}, clean)
+        completion = _completion(as_object(response.get("body")) or {})
         if response.get("status_code") == 200 and completion is not None:
-            journal.answered(key, completion)
+            journal.answered(key, counted(asked.clean(completion), asked.prompt_tokens.get(key, 0)), **repeat)
         else:
             status = response.get("status_code")
-            journal.failed(key, f"status {status}" if status not in (None, 200) else "batch request failed")
+            journal.failed(first, f"status {status}" if status not in (None, 200) else "batch request failed")
 
 
-def _completion(body: dict[str, Any], clean: Callable[[str], str]) -> Completion | None:
+def _completion(body: dict[str, Any]) -> Completion | None:
     choices = as_list(body.get("choices")) or [{}]
     choice = as_object(choices[0]) or {}
     message, usage = as_object(choice.get("message")), as_object(body.get("usage")) or {}
@@ -120,10 +147,10 @@ def _completion(body: dict[str, Any], clean: Callable[[str], str]) -> Completion
         return None
     text = message.get("content") or message.get("refusal") or ""
     return Completion(
-        clean(str(text)),
+        str(text),
         str(choice.get("finish_reason") or "stop"),
-        int(usage.get("prompt_tokens", 0)),
-        int(usage.get("completion_tokens", 0)),
+        token_count(usage.get("prompt_tokens")),
+        token_count(usage.get("completion_tokens")),
         str(body.get("model", "")),
     )
 
@@ -137,7 +164,7 @@ def _rows(text: str) -> Iterator[dict[str, Any]]:
                 raise ServiceError(f"The provider's result file is not JSON lines: {line[:60]!r}.") from None
 
 
-def _state(out: Path) -> dict[str, dict[str, str]]:
+def _state(out: Path) -> dict[str, dict[str, Any]]:
     path = out / STATE
     if not path.exists():
         return {}

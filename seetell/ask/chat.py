@@ -24,13 +24,15 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A reply as it arrived. `finish_reason` is the service's word: "stop" when the writer was done, "length" when
-    the token limit cut it off, "content_filter" when the service withheld it."""
+    the token limit cut it off, "content_filter" when the service withheld it. `estimated` says that it did not count
+    its tokens, and we did."""
 
     text: str
     finish_reason: str = "stop"
     prompt_tokens: int = 0
     completion_tokens: int = 0
     model: str = ""
+    estimated: bool = False
 
 
 @runtime_checkable

@@ -4,14 +4,17 @@ The `openai` SDK does the talking, its own retries off. What can go wrong has tw
 another try (429, 5xx, a timeout, a broken connection or body), `ServiceError` is not (a wrong key, a request that the
 service does not understand, an account without money). A reply is anything that arrived whole, also an empty one.
 
-The key comes from the environment, stays in this object, and is blotted out of every text that comes back.
+The key comes from the environment, stays in this object, and is blotted out of every text that comes back; of replies
+only when it is long enough to be a secret, for a local server's "none" is a word.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from time import time
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -21,6 +24,7 @@ from seetell.console import ServiceError, UsageError
 from seetell.files import as_list, as_object
 
 KEY_VARIABLE = "OPENAI_API_KEY"
+SHORTEST_SECRET = 8
 DEFAULT_TIMEOUT_S = 120.0
 MAX_DETAIL_CHARS = 200
 NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
@@ -52,7 +56,11 @@ class Endpoint:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         concurrency: int = 64,
     ) -> None:
-        self._key = os.environ.get(key_variable, "")
+        self._key = os.environ.get(key_variable, "").strip()
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise UsageError(f"The key in {key_variable} has characters that no key has: set it again, as text alone.")
+        if base_url is not None and not _is_url(base_url):
+            raise UsageError("The base URL is none: it names a server, as --base-url http://localhost:8000/v1 does.")
         if not self._key and base_url is None:
             raise UsageError(f"There is no key in the environment variable {key_variable}, and no --base-url to ask.")
         self._name, self.base_url, self.timeout_s = model, base_url, timeout_s
@@ -116,12 +124,14 @@ class Endpoint:
             raise Unanswered("broken reply", f"no message in it: {self._clean(str(reply))}")
         assert choices
         usage = getattr(reply, "usage", None)
-        return Completion(
-            self.without_key(text),
-            str(getattr(choices[0], "finish_reason", None) or "stop"),
-            _count(getattr(usage, "prompt_tokens", None)),
-            _count(getattr(usage, "completion_tokens", None)),
-            self.without_key(str(getattr(reply, "model", None) or self._name)),
+        return self.cleaned(
+            Completion(
+                text,
+                str(getattr(choices[0], "finish_reason", None) or "stop"),
+                token_count(getattr(usage, "prompt_tokens", None)),
+                token_count(getattr(usage, "completion_tokens", None)),
+                str(getattr(reply, "model", None) or self._name),
+            )
         )
 
     def _status(self, error: Any) -> Completion:
@@ -150,8 +160,21 @@ class Endpoint:
     def _clean(self, text: str) -> str:
         return self.without_key(" ".join(text.split()))[:MAX_DETAIL_CHARS].rstrip(".")
 
+    def cleaned(self, said: Completion) -> Completion:
+        """A reply without the key, should the service echo it."""
+        if len(self._key) < SHORTEST_SECRET:
+            return said
+        return replace(
+            said,
+            text=self.without_key(said.text),
+            finish_reason=self.without_key(said.finish_reason),
+            model=self.without_key(said.model),
+        )
+
     def without_key(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if self._key and self._key in text else text
+        for form in (self._key, repr(self._key)[1:-1]):
+            text = text.replace(form, "[key]") if form else text
+        return text
 
 
 def endpoint_for(
@@ -175,18 +198,20 @@ def endpoint_for(
 
 
 def retry_after_s(headers: Any) -> float | None:
-    """What `retry-after-ms` or `Retry-After` (seconds, or a date) says."""
+    """What `retry-after-ms` or `Retry-After` (seconds, or a date) says, if that is a time."""
     try:
         if (text := headers.get("retry-after-ms")) is not None:
-            return max(0.0, float(text) / 1000)
-        if (text := headers.get("retry-after")) is None:
+            seconds = float(text) / 1000
+        elif (text := headers.get("retry-after")) is None:
             return None
-        try:
-            return max(0.0, float(text))
-        except ValueError:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - time())
-    except (ValueError, TypeError):
+        else:
+            try:
+                seconds = float(text)
+            except ValueError:
+                seconds = parsedate_to_datetime(text).timestamp() - time()
+    except (ValueError, TypeError, OverflowError):
         return None
+    return max(0.0, seconds) if isfinite(seconds) else None
 
 
 def without_secrets(url: str) -> str:
@@ -203,5 +228,14 @@ def _told(error: Any) -> str:
     return message if isinstance(message, str) else str(error.message)
 
 
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0
+def token_count(value: Any) -> int:
+    """What a service says of tokens; 0 when that is no number."""
+    return int(value) if isinstance(value, int | float) and isfinite(value) and value > 0 else 0
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -1,7 +1,8 @@
 """The journal: every call and every answer, appended to one JSONL file and never changed.
 
     {"event": "sent", "key": …}                        before a request leaves
-    {"event": "answer", "key": …, "text": …, …}        when a whole answer is here; with "of" it was asked for once more
+    {"event": "answer", "key": …, "text": …, …}        when a whole answer is here; with "of" it was asked for once
+                                                       more, with "estimated" its tokens are our guess
     {"event": "failed", "key": …, "reason": …}         when a request was given up in one run
 
 A row is handed to the system before anything else happens, so that a killed process loses none; the disk is made to
@@ -26,6 +27,12 @@ from seetell.console import BadInput, UsageError
 from seetell.files import append_jsonl, as_object
 
 SYNC_EVERY_S = 1.0
+FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "sent": ((), ()),
+    "answer": (("text", "finish_reason", "model"), ("prompt_tokens", "completion_tokens", "again")),
+    "failed": (("reason",), ()),
+}
+"""What rows hold besides keys: texts, of which the first is never missing, and whole numbers."""
 
 
 @dataclass(slots=True)
@@ -49,17 +56,20 @@ class Tally:
 class Journal:
     """One file, opened for appending; `key` is always that of the first request, whatever was asked again."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, writing: bool = True) -> None:
+        """Without `writing` it is read as it stands, also while another run writes it."""
         self.path = Path(path)
         self.tally = Tally()
         self._answers: dict[bytes, int] = {}
         self._failed: dict[bytes, str] = {}
         self._unsynced = False
-        append_jsonl(self.path).close()  # cuts off a last line that a killed writer left torn
-        self._file = self.path.open("r+b", buffering=0)
+        if writing:
+            append_jsonl(self.path).close()  # cuts off a last line that a killed writer left torn
+        self._file = self.path.open("r+b" if writing else "rb", buffering=0)
         self._reader = self.path.open("rb")
         try:
-            _lock(self._file.fileno(), self.path)
+            if writing:
+                _lock(self._file.fileno(), self.path)
             for at, row in _rows(self.path):
                 self._note(row, at)
         except BaseException:
@@ -102,6 +112,7 @@ class Journal:
                 "prompt_tokens": completion.prompt_tokens,
                 "completion_tokens": completion.completion_tokens,
                 "model": completion.model,
+                **({"estimated": True} if completion.estimated else {}),
                 "seconds": round(seconds, 3),
             }
         )
@@ -168,6 +179,7 @@ def completion_of(row: Mapping[str, Any]) -> Completion:
         int(row.get("prompt_tokens", 0)),
         int(row.get("completion_tokens", 0)),
         str(row.get("model", "")),
+        bool(row.get("estimated", False)),
     )
 
 
@@ -200,11 +212,15 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
+    """The row, if it is one: what is read of it later has the right type."""
     try:
         row = as_object(json.loads(line))
         if row is None:
             return None
-        bytes.fromhex(str(row["key"]))
-        return row if row["event"] in ("sent", "failed") or "text" in row else None
-    except (ValueError, KeyError):
+        for key in (row["key"], row.get("of", "")):
+            bytes.fromhex(key)
+        texts, numbers = FIELDS[row["event"]]
+        sound = all(isinstance(row.get(name, ""), str) for name in texts) and set(texts[:1]) <= set(row)
+        return row if sound and all(isinstance(row.get(name, 0), int) for name in numbers) else None
+    except (ValueError, KeyError, TypeError):
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from seetell.ask.chat import Completion, Message
 from seetell.console import BadInput
@@ -35,9 +36,8 @@ class Replay:
     @classmethod
     def load(cls, path: str | Path) -> Replay:
         try:
-            rows = list(read_jsonl(path))
-            return cls([Canned(row["text"], row.get("contains", ""), row.get("finish_reason", "stop")) for row in rows])
-        except (OSError, DamagedFile, KeyError) as error:
+            return cls([_canned(row) for row in read_jsonl(path)])
+        except (OSError, DamagedFile) as error:
             raise BadInput(f"{path} is not a file of canned replies, rows with a 'text': {error}") from None
 
     async def complete(
@@ -51,3 +51,10 @@ class Replay:
                     reply.text, reply.finish_reason, len(asked.split()), len(reply.text.split()), self.name
                 )
         raise BadInput(f"No canned reply fits a message that begins with {asked[:60]!r}.")
+
+
+def _canned(row: dict[str, Any]) -> Canned:
+    texts = {name: row[name] for name in ("text", "contains", "finish_reason") if name in row}
+    if "text" not in texts or not all(isinstance(text, str) for text in texts.values()):
+        raise DamagedFile(f"{row} is none.")
+    return Canned(**texts)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from seetell.ask.chat import Message
+from seetell.ask.chat import Completion, Message
 
 CHARS_PER_TOKEN = 4  # of English prose, near enough for an estimate
 TOKENS_PER_MESSAGE = 4  # what chat templates put around one
@@ -49,3 +50,14 @@ class Request:
 
     def once_more(self, again: str) -> Request:
         return replace(self, again=again)
+
+
+def counted(completion: Completion, prompt_tokens: int) -> Completion:
+    """The completion with tokens: what the service did not count is estimated, from characters, and marked."""
+    tokens = (
+        completion.prompt_tokens or prompt_tokens,
+        completion.completion_tokens or math.ceil(len(completion.text) / CHARS_PER_TOKEN),
+    )
+    if tokens == (completion.prompt_tokens, completion.completion_tokens):
+        return completion
+    return replace(completion, prompt_tokens=tokens[0], completion_tokens=tokens[1], estimated=True)

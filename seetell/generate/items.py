@@ -13,10 +13,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from seetell.files import DamagedFile, append_jsonl, as_object
-from seetell.generate.prompts import Kind
+from seetell.generate.prompts import KINDS, Kind
 from seetell.sources.scenes import scene_of, scene_row
 from seetell.types import Scene
 
@@ -48,21 +48,23 @@ class Item:
 
 
 class ItemFile:
-    """The rows of a folder; what is added twice is there once."""
+    """The rows of a folder; a row is appended unless it is there and still the newest of each of its kinds."""
 
     def __init__(self, path: str | Path, images_dir: str | Path = "") -> None:
         self.path, self.images_dir = Path(path), images_dir
         append_jsonl(self.path).close()
-        with self.path.open("rb") as file:
-            self._known = {_digest(line) for line in file}
+        self._newest: dict[bytes, bytes] = {}
+        for line, planned in _rows(self.path, images_dir):
+            self._newest |= dict.fromkeys(_items_of(planned), _digest(line))
         self._of_this_run: set[bytes] = set()
         self._file = self.path.open("ab")
 
     def add(self, planned: Planned) -> None:
         line = (json.dumps(_row(planned, self.images_dir), ensure_ascii=True) + "\n").encode()
         digest = _digest(line)
-        if digest not in self._known:
-            self._known.add(digest)
+        newest = dict.fromkeys(_items_of(planned), digest)
+        if not newest.items() <= self._newest.items():
+            self._newest |= newest
             self._file.write(line)
         self._of_this_run.add(digest)
 
@@ -71,39 +73,40 @@ class ItemFile:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+            self._newest = {}
 
     def of_this_run(self) -> Iterator[Planned]:
-        """What was added since the file was opened."""
+        """What was added since the file was opened, each once."""
         self._file.flush()
-        with self.path.open("rb") as file:
-            for line in file:
-                if _digest(line) in self._of_this_run:
-                    yield _planned(line, self.path, self.images_dir)
+        left = set(self._of_this_run)
+        for line, planned in _rows(self.path, self.images_dir):
+            if (digest := _digest(line)) in left:
+                left.remove(digest)
+                yield planned
 
 
 def read_items(path: str | Path, images_dir: str | Path = "") -> Iterator[Item | tuple[Scene, Kind, str]]:
     """Every item in order, and for each one skipped its scene, kind and reason; only the newest row counts."""
     path = Path(path)
     newest: dict[bytes, int] = {}
-    with path.open("rb") as file:
-        for number, line in enumerate(file):
-            row = as_object(json.loads(line)) or {}
-            for kind in (*row["keys"], *row["skipped"]):
-                newest[_digest(f"{kind} {row['id']}".encode())] = number
-    with path.open("rb") as file:
-        for number, line in enumerate(file):
-            planned = _planned(line, path, images_dir)
+    for number, (_, planned) in enumerate(_rows(path, images_dir)):
+        newest |= dict.fromkeys(_items_of(planned), number)
+    for number, (_, planned) in enumerate(_rows(path, images_dir)):
+        current = {
+            kind for kind, item in zip(_kinds_of(planned), _items_of(planned), strict=True) if newest[item] == number
+        }
+        for kind, key in planned.keys.items():
+            if kind in current:
+                yield Item(planned.scene, kind, key, planned.question if kind == "detail" else None, planned.seed)
+        for kind, reason in planned.skipped.items():
+            if kind in current:
+                yield planned.scene, kind, reason
 
-            def current(kind: Kind, id: str = planned.scene.id, number: int = number) -> bool:
-                return newest[_digest(f"{kind} {id}".encode())] == number
 
-            for kind, key in planned.keys.items():
-                if current(kind):
-                    question = planned.question if kind == "detail" else None
-                    yield Item(planned.scene, kind, key, question, planned.seed)
-            for kind, reason in planned.skipped.items():
-                if current(kind):
-                    yield planned.scene, kind, reason
+def copy_items(path: str | Path, to: BinaryIO) -> None:
+    """Writes a file's whole rows after others."""
+    for line, _ in _rows(Path(path), ""):
+        to.write(line)
 
 
 def _row(planned: Planned, images_dir: str | Path) -> dict[str, Any]:
@@ -116,13 +119,46 @@ def _row(planned: Planned, images_dir: str | Path) -> dict[str, Any]:
     return row
 
 
-def _planned(line: bytes, path: Path, images_dir: str | Path) -> Planned:
-    try:
-        row = as_object(json.loads(line)) or {}
-        question, seed = str(row.get("question", "")), int(row["seed"])
-        return Planned(scene_of(row, images_dir), row["keys"], row["skipped"], row.get("again", {}), question, seed)
-    except (KeyError, ValueError, TypeError) as error:
-        raise DamagedFile(f"{path} has a row that is not an item ({error}); was it changed by hand?") from None
+def _rows(path: Path, images_dir: str | Path) -> Iterator[tuple[bytes, Planned]]:
+    """Every row with its line; a torn last line is passed over."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                if not line.endswith(b"\n"):
+                    return
+                row = None
+            try:
+                planned = _planned(as_object(row) or {}, images_dir)
+            except (KeyError, ValueError, TypeError) as error:
+                raise DamagedFile(f"{path}, line {number}, is not an item ({error}); was it changed by hand?") from None
+            yield line.rstrip(b"\n") + b"\n", planned
+
+
+def _planned(row: dict[str, Any], images_dir: str | Path) -> Planned:
+    keys, skipped, again = (as_object(each) for each in (row["keys"], row["skipped"], row.get("again", {})))
+    if keys is None or skipped is None or again is None or not {*keys, *skipped, *again} <= set(KINDS):
+        raise ValueError("'keys', 'skipped' and 'again' are by kind")
+    for key in keys.values():
+        bytes.fromhex(key)
+    return Planned(
+        scene_of(row, images_dir),
+        cast("dict[Kind, str]", keys),
+        cast("dict[Kind, str]", {kind: str(reason) for kind, reason in skipped.items()}),
+        cast("dict[Kind, str]", {kind: str(mark) for kind, mark in again.items()}),
+        str(row.get("question", "")),
+        int(row["seed"]),
+    )
+
+
+def _kinds_of(planned: Planned) -> tuple[Kind, ...]:
+    return (*planned.keys, *planned.skipped)
+
+
+def _items_of(planned: Planned) -> tuple[bytes, ...]:
+    """A short name for the picture with each of the kinds."""
+    return tuple(_digest(f"{kind} {planned.scene.id}".encode(errors="surrogatepass")) for kind in _kinds_of(planned))
 
 
 def _digest(line: bytes) -> bytes:

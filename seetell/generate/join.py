@@ -14,8 +14,9 @@ from typing import Any
 
 from seetell.ask.journal import Journal, read_journal
 from seetell.console import BadInput, UsageError
-from seetell.files import as_object, read_json, write_json
-from seetell.generate.outcome import ITEMS, JOURNAL, SETTINGS
+from seetell.files import write_json
+from seetell.generate.items import copy_items
+from seetell.generate.outcome import ITEMS, JOURNAL, SETTINGS, read_settings
 
 
 def join_folders(folders: Sequence[Path], out: Path) -> None:
@@ -23,17 +24,20 @@ def join_folders(folders: Sequence[Path], out: Path) -> None:
     if not folders:
         raise UsageError("--join needs the folders to join, as: --join OUT1 OUT2 --out OUT.")
     settings = [_settings(folder) for folder in folders]
-    if (out / SETTINGS).exists() and not (as_object(read_json(out / SETTINGS)) or {}).get("joined"):
+    if (out / SETTINGS).exists() and not read_settings(out).get("joined"):
         raise UsageError(f"{out} holds a run of its own: join into another folder.")
-    if any(folder.resolve() == out.resolve() for folder in folders):
-        raise UsageError(f"{out} cannot be joined into itself.")
+    for number, folder in enumerate(folders):
+        if folder.resolve() == out.resolve():
+            raise UsageError(f"{out} cannot be joined into itself.")
+        if any(folder.resolve() == other.resolve() for other in folders[:number]):
+            raise UsageError(f"{folder} is named twice: a folder is joined once.")
     out.mkdir(parents=True, exist_ok=True)
     for name in (ITEMS, JOURNAL):
         (out / name).unlink(missing_ok=True)
     images_dir = _images_dir(folders, settings, out)
     with (out / ITEMS).open("wb") as items:
         for folder in folders:
-            items.write((folder / ITEMS).read_bytes())
+            copy_items(folder / ITEMS, items)
         items.flush()
         os.fsync(items.fileno())
     with Journal(out / JOURNAL) as journal:
@@ -47,7 +51,7 @@ def join_folders(folders: Sequence[Path], out: Path) -> None:
 def _settings(folder: Path) -> dict[str, Any]:
     if not all((folder / name).is_file() for name in (SETTINGS, ITEMS, JOURNAL)):
         raise BadInput(f"{folder} holds no generated data: it needs {SETTINGS}, {ITEMS} and {JOURNAL}.")
-    return as_object(read_json(folder / SETTINGS)) or {}
+    return read_settings(folder)
 
 
 def _images_dir(folders: Sequence[Path], settings: Sequence[dict[str, Any]], out: Path) -> Path:

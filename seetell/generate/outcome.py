@@ -16,7 +16,8 @@ from typing import Any
 
 from seetell.ask.journal import Journal, Tally
 from seetell.ask.price import Price
-from seetell.files import append_jsonl, read_json, write_json
+from seetell.console import BadInput
+from seetell.files import append_jsonl, as_object, read_json, write_json
 from seetell.generate.items import Item, read_items
 from seetell.generate.parse import Parsed, parse
 from seetell.generate.prompts import Kind
@@ -129,11 +130,21 @@ def outcome(item: Item, journal: Journal) -> Parsed | Rejected | Unanswered:
     return parse(item.kind, completion, item.scene, question=item.question, seed=item.seed)
 
 
+def read_settings(out: Path) -> dict[str, Any]:
+    """How the folder was made; it always says where its pictures are, and the price or null."""
+    path = out / SETTINGS
+    if not path.is_file():
+        raise BadInput(f"{out} has no {SETTINGS}, which says where its pictures are: run seetell generate on it again.")
+    settings = as_object(read_json(path)) or {}
+    if not isinstance(settings.get("images_dir"), str) or "price" not in settings:
+        raise BadInput(f"{path} does not say how a folder was made; was it changed by hand?")
+    return settings
+
+
 def write_results(out: Path, journal: Journal) -> tuple[Counts, Sample, dict[str, Any]]:
     """Writes the conversations, the rejected replies and the report of a folder, from scratch."""
-    settings = read_json(out / SETTINGS)
-    images_dir = str(settings["images_dir"])
-    price = Price(**settings["price"]) if settings["price"] else None
+    settings = read_settings(out)
+    images_dir, price = settings["images_dir"], Price(**settings["price"]) if settings["price"] else None
     counts, sample = Counts(), Sample()
     part = out / f".{REJECTED}.part"
     part.unlink(missing_ok=True)

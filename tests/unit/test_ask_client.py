@@ -132,7 +132,8 @@ def test_retry_after_in_all_its_forms() -> None:
     assert retry_after_s({"retry-after": "2.5"}) == 2.5
     assert retry_after_s({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
     assert retry_after_s({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}) == 0
-    assert retry_after_s({"retry-after": "soon"}) is None
+    for text in ("soon", "inf", "nan", "1e999"):
+        assert retry_after_s({"retry-after": text}) is None
     assert retry_after_s({}) is None
 
 
@@ -146,10 +147,38 @@ def test_what_no_retry_can_mend_is_one_sentence_without_the_key(status: int) -> 
     assert caught.value.__cause__ is None
 
 
-def test_a_service_that_echoes_the_key_does_not_put_it_into_the_reply() -> None:
-    with answering(200, completion(f"m-{CANARY}", f"Your key is {CANARY}.")) as url:
+def test_a_service_that_echoes_the_key_does_not_put_it_into_the_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(200, completion(f"m-{CANARY}", f"Your key is {CANARY}.", f"stop {CANARY}")) as url:
+        assert CANARY not in repr(ask(url))
+        monkeypatch.setenv("OPENAI_API_KEY", "key")  # a word, and no secret
+        assert ask(url).text == f"Your key is {CANARY}."
+
+
+def test_a_key_is_stripped_and_one_that_cannot_be_sent_is_named_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", f"{CANARY}\n")
+    with serving() as teacher:
+        ask(teacher.url)
+        assert f"Bearer {CANARY}\r\n" in teacher.bodies[0]["headers"]
+    for broken in (f"{CANARY}é", f"{CANARY}\n{CANARY}"):
+        monkeypatch.setenv("OPENAI_API_KEY", broken)
+        with pytest.raises(UsageError, match="OPENAI_API_KEY") as caught:
+            Endpoint("tiny")
+        assert CANARY not in str(caught.value)
+
+
+def test_a_base_url_that_is_none_is_refused_before_anybody_is_asked() -> None:
+    for url in ("localhost:8000/v1", "http://", "http://host:port/v1", "ftp://host/v1", ""):
+        with pytest.raises(UsageError, match="base URL"):
+            Endpoint("tiny", url)
+
+
+def test_tokens_that_are_no_numbers_are_not_counted() -> None:
+    odd = completion("m", "hello") | {"usage": {"prompt_tokens": "12", "completion_tokens": 3.5}}
+    with answering(200, odd) as url:
         said = ask(url)
-    assert CANARY not in said.text + said.model
+    assert (said.prompt_tokens, said.completion_tokens) == (0, 3)
 
 
 def test_without_key_and_url_there_is_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:

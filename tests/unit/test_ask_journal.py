@@ -83,9 +83,30 @@ def test_two_runs_cannot_write_one_journal(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    path.write_text('{"event": "sent", "key": "00"}\nhello\n{"event": "sent", "key": "00"}\n')
-    with pytest.raises(BadInput, match="line 2"):
-        Journal(path)
+    for row in (
+        "hello",
+        '{"event": "failed", "key": "00"}',
+        '{"event": "answer", "key": "00", "text": "a", "prompt_tokens": null}',
+        '{"event": "answer", "key": "00", "text": "a", "of": 7}',
+        '{"event": "answer", "key": "00", "text": null}',
+        '{"event": "heard", "key": "00", "text": "a"}',
+    ):
+        path.write_text(f'{{"event": "sent", "key": "00"}}\n{row}\n{{"event": "sent", "key": "00"}}\n')
+        with pytest.raises(BadInput, match="line 2"):
+            Journal(path)
+
+
+def test_a_journal_is_read_while_another_run_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as writer:
+        writer.answered(KEY, Completion("hi", prompt_tokens=3, completion_tokens=1, estimated=True))
+        with path.open("ab") as file:
+            file.write(b'{"event": "ans')
+        before = path.read_bytes()
+        with Journal(path, writing=False) as reader:
+            assert KEY in reader
+            assert reader.answer(KEY) == writer.answer(KEY)
+        assert path.read_bytes() == before
 
 
 def test_the_disk_is_synced_beside_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,8 +32,8 @@ class Teacher:
 
     name = "fake"
 
-    def __init__(self, bad: int = 0) -> None:
-        self.bad, self.asked = bad, 0
+    def __init__(self, bad: int = 0, tokens: tuple[int, int] = (1000, 100)) -> None:
+        self.bad, self.tokens, self.asked = bad, tokens, 0
 
     async def complete(
         self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
@@ -43,7 +43,7 @@ class Teacher:
         if self.asked <= self.bad:
             return Completion("", "stop", 1000, 0)
         text = well([{"role": message.role, "content": message.content} for message in messages])
-        return Completion(text, "stop", 1000, 100)
+        return Completion(text, "stop", *self.tokens)
 
 
 def scenes(count: int = 4) -> list[Scene]:
@@ -80,6 +80,22 @@ def test_a_wider_run_adds_to_the_folder_and_a_narrower_one_takes_nothing_away(tm
     assert (teacher.asked, report["asked"], report["calls"]["answered"]) == (12, 12, 12)
 
 
+def test_going_back_to_earlier_settings_brings_the_earlier_answers_back(tmp_path: Path) -> None:
+    teacher = Teacher()
+    first, _ = run(tmp_path, teacher, max_tokens=100).go(scenes())
+    before = (tmp_path / "conversations.json").read_bytes()
+    run(tmp_path, teacher, max_tokens=200, shares={"detail": 1.0}).go(scenes(2))
+    assert teacher.asked == 14
+    report, stopped = run(tmp_path, teacher, max_tokens=100).go(scenes())
+    assert not stopped
+    assert teacher.asked == 14
+    assert report["kept"] == first["kept"]
+    assert (tmp_path / "conversations.json").read_bytes() != before  # the two are last now
+    rows = (tmp_path / "items.jsonl").read_text().count("\n")
+    run(tmp_path, teacher, max_tokens=100).go(scenes())
+    assert (tmp_path / "items.jsonl").read_text().count("\n") == rows
+
+
 def test_rejected_replies_are_kept_and_asked_for_again_only_on_request(tmp_path: Path) -> None:
     teacher = Teacher(bad=5)
     report, _ = run(tmp_path, teacher).go(scenes())
@@ -109,13 +125,27 @@ def test_money_is_counted_and_the_cap_is_kept(tmp_path: Path) -> None:
     settings = {"price": price, "max_cost_usd": 0.05, "concurrency": 2}
     report, stopped = run(tmp_path, Teacher(), **settings).go(scenes(20))
     assert "--max-cost" in stopped
-    assert 0.03 <= report["cost_usd"] <= 0.05
+    assert f"${report['cost_usd']:.4f} are spent" in stopped
+    assert 0.046 <= report["cost_usd"] <= 0.05
     assert report["pending"] == 60 - report["calls"]["answered"]
+    report, stopped = run(tmp_path / "many", Teacher(), **settings | {"concurrency": 64}).go(scenes(20))
+    assert 0.046 <= report["cost_usd"] <= 0.05  # what is under way comes home before the run ends
     assert price_of("gpt-4o", None) is not None
     assert price_of("mine", "1,2") == Price(1, 2)
     assert price_of("mine", None) is None
     with pytest.raises(UsageError, match="--price"):
         price_of("mine", "1")
+
+
+def test_money_is_minded_though_the_service_counts_no_tokens(tmp_path: Path) -> None:
+    teacher = Teacher(tokens=(0, 0))
+    settings = {"price": Price(1000.0, 1000.0), "max_cost_usd": 10.0, "concurrency": 4}
+    report, stopped = run(tmp_path, teacher, **settings).go(scenes(20))
+    assert "--max-cost" in stopped
+    assert 0 < teacher.asked < 60
+    assert 5.0 <= report["cost_usd"] <= 10.0
+    answers = [row for row in read_journal(tmp_path / "journal.jsonl") if row["event"] == "answer"]
+    assert all(row["estimated"] and row["prompt_tokens"] > 100 and row["completion_tokens"] > 10 for row in answers)
 
 
 def test_the_mix_has_the_papers_make_up(tmp_path: Path) -> None:
@@ -224,6 +254,27 @@ def test_batch_files_are_written_handed_in_and_collected(tmp_path: Path, monkeyp
     step("submit")
     report = step("collect")
     assert sum(report["kept"].values()) == 12
+    assert report["tokens"]["prompt"] > 1200  # the provider counts none
+
+
+def test_batches_ask_rejected_items_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    provider = Provider()
+    provider.done, provider.lose, provider.say = True, False, lambda _: "I'm sorry, no."
+    monkeypatch.setattr(Endpoint, "open", lambda self: provider)  # noqa: ARG005
+    write_scenes(tmp_path / "s.jsonl", scenes(), tmp_path)
+    source, out = verb.Source(scenes=str(tmp_path / "s.jsonl")), tmp_path / "out"
+
+    def steps(**settings: Any) -> dict[str, Any]:
+        for name in ("write", "submit", "collect"):
+            report = verb.generate(source, out, verb.Service(model="mock"), Settings(**settings), batch=name)
+        return report
+
+    assert steps()["rejected"] == {"refusal": 12}
+    provider.say = well
+    assert sum(steps(retry_rejected=True)["kept"].values()) == 12
+    again = [row for row in read_journal(out / "journal.jsonl") if row["event"] == "answer"][12:]
+    assert all(row["again"] == 1 and row["of"] != row["key"] for row in again)
 
 
 class Provider:
@@ -231,7 +282,7 @@ class Provider:
 
     def __init__(self) -> None:
         self.handed_in: dict[str, str] = {}
-        self.done, self.lose = False, True
+        self.done, self.lose, self.say = False, True, well
         self.files = self.batches = self
 
     async def create(self, **asked: Any) -> Any:
@@ -247,7 +298,7 @@ class Provider:
         rows: list[str] = []
         for number, line in enumerate(self.handed_in[id].splitlines()):
             asked = json.loads(line)
-            body = {"choices": [{"message": {"content": well(asked["body"]["messages"])}, "finish_reason": "stop"}]}
+            body = {"choices": [{"message": {"content": self.say(asked["body"]["messages"])}, "finish_reason": "stop"}]}
             fine = not (self.lose and number == 0 and id == "f0")
             response = {"status_code": 200 if fine else 500, "body": body if fine else {}}
             rows.append(json.dumps({"custom_id": asked["custom_id"], "response": response}))
