@@ -30,11 +30,14 @@ def show(
     id: Annotated[str, typer.Option(help="The sample's id; else the first.")] = "",
     template: Annotated[str, typer.Option(help="The chat template to show it in.")] = "",
     model: Annotated[str, typer.Option(help="The model folder whose tokenizer to use; else the tiny base.")] = "",
+    images: Annotated[
+        Path | None, typer.Option(help="The folder of a file's pictures; else they lie beside it.")
+    ] = None,
 ) -> None:
     """Prints a sample as the model sees it, what is supervised in colour."""
     from seetell.verbs.show import show
 
-    show(source, id=id, template=template, model=model)
+    show(source, id=id, template=template, model=model, images=images)
 
 
 @commands.command()

@@ -11,6 +11,7 @@ Shapes: N pictures, 3 channels, H = W = side_px.
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,12 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 # Formats that Pillow decodes by itself; left out are those for which it starts other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 MOST_PIXELS = 89_478_485  # Pillow's own limit, about a quarter of a gigabyte in RGB
+MOST_TIMES_AS_LONG = 1000  # as wide; what is longer would be unpacked to gigabytes on its way to the square
+LONGEST_PADDED_PX = 12_000  # a longer picture is made that long before a square is put around it
 MODES = {"square": "CLIPImageProcessor", "pad": "LlavaImageProcessor", "stretch": "SiglipImageProcessor"}
+
+# Told here as a refusal instead. For the whole process, because a filter set around each call is not safe in threads.
+warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +64,17 @@ class ImageProcessor:
             return Rejected(name, "empty picture")
         try:
             picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
-        except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
-            return Rejected(name, "picture too large", str(error))
+        except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
+            return Rejected(name, "picture too large", f"more than {MOST_PIXELS} pixels")
+        except PIL.UnidentifiedImageError:  # its message names an object in memory
+            return Rejected(name, "not a picture")
         except Exception as error:  # decoders raise whatever they like at damaged headers
             return Rejected(name, "not a picture", str(error))
         width, height = picture.size
-        if width * height > MOST_PIXELS:
+        if width * height > MOST_PIXELS or max(width, height) > MOST_TIMES_AS_LONG * min(width, height):
             return Rejected(name, "picture too large", f"{width} x {height} pixels")
+        if picture.mode == "F":
+            return Rejected(name, "picture of fractions", "nothing says which is white: save it with 8 or 16 bits")
         try:
             return _rgb(ImageOps.exif_transpose(picture))
         except Exception as error:  # the same at damaged bodies
@@ -135,11 +145,18 @@ class ImageProcessor:
         return cls.from_settings(settings, str(path))
 
     @classmethod
-    def from_settings(cls, settings: dict[str, Any], where: str = CONFIG_FILE) -> ImageProcessor:
-        size = settings.get("size", 224)
-        crop = settings.get("crop_size", size)
-        edges = {value for part in (size, crop) for value in (part.values() if isinstance(part, dict) else (part,))}
-        factor = settings.get("rescale_factor", 1 / 255)
+    def from_settings(cls, settings: Any, where: str = CONFIG_FILE) -> ImageProcessor:
+        try:
+            size = settings.get("size", 224)
+            crop = settings.get("crop_size", size)
+            parts = (part.values() if isinstance(part, dict) else (part,) for part in (size, crop))
+            edges = {int(value) for values in parts for value in values}
+            factor = float(settings.get("rescale_factor", 1 / 255))
+            mean, std = _three(settings.get("image_mean", CLIP_MEAN)), _three(settings.get("image_std", CLIP_STD))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise BadInput(
+                f"{where} does not say how pictures are made ready ({error}): copy it from the tower's own model."
+            ) from error
         if len(edges) != 1 or settings.get("resample", 3) != 3 or abs(factor - 1 / 255) > 1e-9:
             raise BadInput(
                 f"{where} asks for a resize, a crop or a scale that is not done here: size {size}, crop {crop}"
@@ -148,15 +165,22 @@ class ImageProcessor:
             mode = "stretch"
         else:
             mode = "pad" if settings.get("do_pad") else "square"
-        mean, std = settings.get("image_mean", CLIP_MEAN), settings.get("image_std", CLIP_STD)
-        return cls(edges.pop(), tuple(mean), tuple(std), mode)
+        return cls(edges.pop(), mean, std, mode)
+
+
+def _three(numbers: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(number) for number in numbers)
+    return red, green, blue
 
 
 def _padded(picture: PIL.Image.Image, colour: tuple[int, ...]) -> PIL.Image.Image:
     """The picture in the middle of a square as wide as its longer edge."""
-    width, height = picture.size
-    if width == height:
+    if picture.width == picture.height:
         return picture
+    if max(picture.size) > LONGEST_PADDED_PX:
+        shrink = LONGEST_PADDED_PX / max(picture.size)
+        picture = picture.resize((max(1, round(picture.width * shrink)), max(1, round(picture.height * shrink))))
+    width, height = picture.size
     side = max(width, height)
     canvas = PIL.Image.new("RGB", (side, side), colour)
     canvas.paste(picture, ((side - width) // 2, (side - height) // 2))

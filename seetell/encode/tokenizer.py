@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from tokenizers import Encoding, pre_tokenizers
 from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils.hub import cached_file
 
-from seetell.console import BadInput, UsageError
+from seetell.console import BadInput, SeetellError, ServiceError, UsageError
 from seetell.encode.sentencepiece_model import convert_sentencepiece, spaces_normalizer
 from seetell.encode.templates import BOS, EOS, IMAGE_TOKEN, BadTurns
 from seetell.files import read_json, write_json
@@ -32,6 +34,7 @@ __all__ = ["Tokenizer", "convert_sentencepiece", "load_tokenizer"]
 
 PAD_TOKEN = "<pad>"
 CONFIG_FILE = "tokenizer_config.json"
+VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 
 
 class Tokenizer:
@@ -137,12 +140,27 @@ class Tokenizer:
 def load_tokenizer(path_or_name: str | Path) -> Tokenizer:
     """A folder or a hub name. A sentencepiece file without a tokenizer.json beside it is converted here."""
     name = str(path_or_name)
+    if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in VOCABULARIES):
+        raise BadInput(f"{name} holds no tokenizer, a tokenizer.json or tokenizer.model: copy its language model's.")
     if _find(name, "tokenizer.json") is None and (model_file := _find(name, "tokenizer.model")) is not None:
         return Tokenizer(_with_settings(convert_sentencepiece(model_file), name))
     try:
-        return Tokenizer(AutoTokenizer.from_pretrained(name))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"no tokenizer can be loaded from {name}: {str(error).splitlines()[0]}") from error
+        hf = AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # the tokenizers library raises bare ones at damaged files
+        raise _failure(name, error) from error
+    return Tokenizer(hf)
+
+
+def _failure(name: str, error: Exception) -> SeetellError:
+    """A folder that is not there or damaged is bad input; what the hub should have given is the hub's failure."""
+    said = f"no tokenizer can be loaded from {name}"
+    if Path(name).is_dir():
+        return BadInput(f"{said}: {' '.join(str(error).split())[:300]}")
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return BadInput(f"{said}: there is no such folder, and it is no name on the hub")
+    return ServiceError(f"{said}: it is no folder here, and the hub did not give it: {str(error).splitlines()[0]}")
 
 
 def _with_settings(hf: PreTrainedTokenizerFast, name: str) -> PreTrainedTokenizerFast:

@@ -22,7 +22,7 @@ from seetell.infer.pictures import Shown
 from seetell.infer.sampling import Sampling
 from seetell.infer.session import ChatSession
 from seetell.model.device import pick_device
-from seetell.model.weights import load_model
+from seetell.model.weights import load_model, model_folder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LONGEST_ANSWER_TOKENS = 256
@@ -62,9 +62,7 @@ class Model:
 
 def load(folder: str | Path, device: str = "auto", dtype: str = "auto", slots: int = 2) -> Model:
     """Opens a model folder; `slots` is how many conversations are kept at hand."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UsageError(f"There is no model folder {folder}: give one that `seetell train` or `seetell import` wrote.")
+    folder = model_folder(folder)
     place = pick_device(device)
     vlm = load_model(folder, pick_dtype(dtype, place), place)
     processor = open_processor(folder, vlm.slots_per_image)

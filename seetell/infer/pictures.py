@@ -103,8 +103,8 @@ def _image(shown: Shown) -> Image:
     if isinstance(shown, str | Path):
         return Image(path=str(shown))
     file = io.BytesIO()
-    known = shown if shown.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else shown.convert("RGB")
-    known.save(file, "PNG")
+    known = shown if shown.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "F") else shown.convert("RGB")
+    known.save(file, "TIFF" if known.mode == "F" else "PNG")  # PNG has no fractions, which the opener refuses
     return Image(data=file.getvalue())
 
 

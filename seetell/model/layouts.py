@@ -21,6 +21,7 @@ table for transformers' names is one function, `module_name`: a name is read the
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 # Tables that old files carry and that are computed anew: neither missing nor surplus.
 COMPUTED = re.compile(r"(^|\.)(position_ids|rotary_emb\.inv_freq|attn\.(bias|masked_bias))$")
@@ -68,6 +69,23 @@ def module_name_of_original(name: str) -> str | None:
     if name.startswith(("model.", "lm_head.")):
         return f"language.{name}"
     return None
+
+
+def name_in_file(name: str, held: Mapping[str, str], usual: str) -> str:
+    """What a file calls a tensor of our VLM; where it lacks that one: as it calls the nearest, else the `usual` name.
+
+    `held` are its tensors' names by ours.
+    """
+    if name in held:
+        return held[name]
+    stem = name
+    while "." in stem:
+        stem = stem.rpartition(".")[0]
+        for ours, theirs in held.items():
+            rest = ours.removeprefix(stem)
+            if rest != ours and theirs.endswith(rest):
+                return theirs.removesuffix(rest) + name.removeprefix(stem)
+    return usual
 
 
 def original_name(name: str, depth: int) -> str:

@@ -20,13 +20,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from seetell.console import BadInput, UsageError
-from seetell.files import read_json, write_json
+from seetell.files import write_json
 from seetell.model.connector import CONNECTORS, build_connector
-from seetell.model.layouts import module_name_of_original, original_name
+from seetell.model.layouts import module_name_of_original, name_in_file, original_name
 from seetell.model.parts import folder_of, grow_vocabulary, load_language, load_vision, mean_row
 from seetell.model.tensors import TensorFolder, read_bin, write_tensors
 from seetell.model.vlm import VLM
-from seetell.model.weights import fill, own_tensors, processor_constants
+from seetell.model.weights import config_of, fill, own_tensors, processor_constants
 
 FAMILIES = {"llava": "llama", "llava_llama": "llama", "llava_mistral": "mistral", "llava_qwen": "qwen2"}
 ARCHITECTURES = {"llava_llama": "LlavaLlama", "llava_mistral": "LlavaMistral", "llava_qwen": "LlavaQwen"}
@@ -47,7 +47,7 @@ def load_original(
     folder: Path, *, image_id: int, vocabulary: int, vision: str | Path | None = None, dtype: torch.dtype | None = None
 ) -> VLM:
     """A model of this layout. `vision` takes the place of the tower that its config names."""
-    config = read_json(folder / "config.json")
+    config = config_of(folder)
     tower_name = vision or _tower_of(config, folder)
     name, feature_layer, keep_cls = _connector_facts(config, folder)
     tower = load_vision(tower_name, dtype or "auto")
@@ -68,10 +68,14 @@ def load_original(
         raise BadInput(f"{folder} drops the first token of a tower without CLS, a patch: its config needs cls_patch.")
     files = TensorFolder(folder)
     names = {key: module_name_of_original(key) for key in files}
-    tensors = {inside: files[key] for key, inside in names.items() if inside is not None}
+    held = {inside: key for key, inside in names.items() if inside is not None}
+    tensors = {inside: files[key] for inside, key in held.items()}
     if not any(inside.startswith("vision.") for inside in tensors):
         tensors |= {f"vision.{key}": tensor for key, tensor in tower.state_dict().items()}
-    fill(vlm, tensors, folder, [key for key, inside in names.items() if inside is None], dtype)
+    surplus = [key for key, inside in names.items() if inside is None]
+    fill(
+        vlm, tensors, folder, lambda key: name_in_file(key, held, original_name(key, CONNECTORS[name])), surplus, dtype
+    )
     grow_vocabulary(language, vocabulary)
     return vlm.eval()
 
@@ -91,12 +95,15 @@ def load_projector(
     `config` is the config.json that LLaVA leaves beside it, or nothing: then layer -2 without CLS.
     """
     tensors: dict[str, Tensor] = {}
+    names: dict[str, str] = {}
     for key, tensor in read_bin(path).items():
         inside = module_name_of_original(key)
         if inside is None or not inside.startswith("connector."):
             raise BadInput(f"{path} holds {key}, which is no part of a connector: import it as a whole model.")
-        tensors[inside] = tensor
+        tensors[inside], names[inside] = tensor, key
     depth = sum(key.endswith(".weight") for key in tensors)
+    if not depth:
+        raise BadInput(f"{path} holds no connector: fetch it again, or train stage 1.")
     tower, decoder = load_vision(vision, dtype), load_language(language, dtype)
     grow_vocabulary(decoder, vocabulary)
     widths = cast(Any, tower.config).hidden_size, cast(Any, decoder.config).hidden_size
@@ -113,7 +120,7 @@ def load_projector(
         keep_cls=keep_cls,
     )
     held = {key: tensor for key, tensor in own_tensors(vlm).items() if not key.startswith("connector.")}
-    fill(vlm, held | tensors, path)
+    fill(vlm, held | tensors, path, lambda key: name_in_file(key, names, original_name(key, depth)))
     return vlm.eval()
 
 
@@ -189,6 +196,8 @@ def _empty_language(config: Mapping[str, Any], folder: Path) -> PreTrainedModel:
 def _tower_of(config: Mapping[str, Any], folder: Path) -> str | Path:
     """The tower that a config names: a folder in the model's own, a folder, or a name on the hub."""
     name = str(config["mm_vision_tower"])
+    if name == TOWER_FOLDER and not (folder / name).is_dir():
+        raise BadInput(f"{folder} lacks its folder {name}, the tower: copy it there again, or name one with --vision.")
     return folder / name if (folder / name).is_dir() else name
 
 

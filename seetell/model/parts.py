@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -24,7 +27,7 @@ from transformers import (
 from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
-from seetell.console import BadInput
+from seetell.console import BadInput, SeetellError, ServiceError
 from seetell.model.connector import build_connector
 from seetell.model.vlm import VLM
 from seetell.model.weights import processor_constants
@@ -69,10 +72,17 @@ def load_parts(
     return vlm.to(device).eval()
 
 
+def vision_config(name: str | Path) -> Any:
+    """A vision tower's own config, also out of a model of pictures and texts."""
+    with _reading("vision tower", name):
+        config = AutoConfig.from_pretrained(name)
+    return getattr(config, "vision_config", config)
+
+
 def load_vision(name: str | Path, dtype: torch.dtype | str) -> PreTrainedModel:
     """The tower of a CLIP or SigLIP model or a folder of the tower alone, or another family's; "auto": as stored."""
+    kind = vision_config(name).model_type
     with _reading("vision tower", name):
-        kind = AutoConfig.from_pretrained(name).model_type
         families: dict[str, Any] = {"clip": CLIPVisionModel, "siglip": SiglipVisionModel}
         family = families.get(kind.removesuffix("_vision_model"), AutoModel)
         tower, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True)
@@ -118,12 +128,23 @@ def _reading(what: str, name: str | Path) -> Iterator[None]:
     logging.set_verbosity_error()
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInput(f"The {what} {name} cannot be loaded: {_first_sentence(error)}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise _failure(what, name, error) from error
     finally:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def _failure(what: str, name: str | Path, error: Exception) -> SeetellError:
+    """A folder that is not there or damaged is bad input; what the hub should have given is the hub's failure."""
+    if Path(name).is_dir():
+        return BadInput(f"The {what} {name} cannot be loaded: {_first_sentence(error)}")
+    try:
+        validate_repo_id(str(name))
+    except HFValidationError:
+        return BadInput(f"The {what} {name} cannot be loaded: there is no such folder, and it is no name on the hub.")
+    return ServiceError(f"The {what} {name} is no folder here, and the hub did not give it: {_first_sentence(error)}")
 
 
 def _first_sentence(error: Exception) -> str:

@@ -11,7 +11,7 @@ A missing, surplus or misshapen tensor is an error that names it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForCausalLM, LlavaConfig, PreTrainedConfig
 from transformers.initialization import no_init_weights
 
-from seetell.console import BadInput
-from seetell.files import read_json, write_json
+from seetell.console import BadInput, UsageError
+from seetell.files import as_object, read_json, write_json
 from seetell.model.connector import CONNECTORS, build_connector
-from seetell.model.layouts import COMPUTED, hub_name, module_name
+from seetell.model.layouts import COMPUTED, hub_name, module_name, name_in_file
 from seetell.model.tensors import TensorFolder, write_tensors
 from seetell.model.vlm import VLM
 
@@ -54,23 +54,45 @@ def load_model(folder: str | Path, dtype: torch.dtype | None = None, device: str
     config = read_config(folder)
     vlm = empty_model(config, folder)
     files = TensorFolder(folder)
-    names = {name: module_name(name, vlm.language.base_model_prefix) for name in files}
+    base, family = vlm.language.base_model_prefix, str(vlm.vision.config.model_type)
+    names = {name: module_name(name, base) for name in files}
     surplus = [name for name, inside in names.items() if inside is None]
-    tensors = {inside: files[name] for name, inside in names.items() if inside is not None}
+    held = {inside: name for name, inside in names.items() if inside is not None}
+    tensors = {inside: files[name] for inside, name in held.items()}
+
+    def called(name: str) -> str:
+        return name_in_file(name, held, hub_name(name, base, family))
+
     if config.get("projector_hidden_act") == "linear":
-        _drop_identity(tensors, folder)
-    fill(vlm, tensors, folder, surplus, dtype)
+        _drop_identity(tensors, folder, called)
+    fill(vlm, tensors, folder, called, surplus, dtype)
     return vlm.to(device).eval()
+
+
+def model_folder(name: str | Path) -> Path:
+    """The folder of a finished model, if it is there."""
+    if not Path(name).is_dir():
+        raise UsageError(f"There is no model folder {name}: give one that `seetell train` or `seetell import` wrote.")
+    return Path(name)
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """A folder's config.json, whatever kind of model it describes."""
+    path = folder / "config.json"
+    try:
+        config = as_object(read_json(path))
+    except FileNotFoundError:
+        raise BadInput(f"{folder} has no config.json: it is not a model's folder.") from None
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    if config is None:
+        raise BadInput(f"{path} is not a model's config, a JSON object: fetch or save it again.")
+    return config
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """A folder's config.json, of a kind that we can build."""
-    if not (folder / "config.json").exists():
-        raise BadInput(f"{folder} has no config.json: it is not a model's folder.")
-    try:
-        config = read_json(folder / "config.json")
-    except ValueError as error:
-        raise BadInput(str(error)) from None
+    config = config_of(model_folder(folder))
     if config.get("model_type") not in ("llava", "seetell"):
         raise BadInput(f"{folder} holds a {config.get('model_type')!r} model, not a LLaVA: see seetell import --help.")
     return config
@@ -151,7 +173,7 @@ def empty_model(config: Mapping[str, Any], where: Path) -> VLM:
             vision = AutoModel.from_config(whole.vision_config, dtype=torch.float32)
             language = AutoModelForCausalLM.from_config(whole.text_config, dtype=torch.float32)
             connector = build_connector(name, whole.vision_config.hidden_size, whole.text_config.hidden_size)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{where}/config.json does not describe a model that can be built ({error}).") from error
     strategy = config.get("vision_feature_select_strategy", "default")
     vlm = VLM(
@@ -170,19 +192,27 @@ def empty_model(config: Mapping[str, Any], where: Path) -> VLM:
 
 
 def fill(
-    vlm: VLM, tensors: dict[str, Tensor], where: Path, surplus: Sequence[str] = (), dtype: torch.dtype | None = None
+    vlm: VLM,
+    tensors: dict[str, Tensor],
+    where: Path,
+    called: Callable[[str], str],
+    surplus: Sequence[str] = (),
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Sets every weight of a model from tensors in our names; refuses by name what is missing, surplus or misshapen.
 
-    `surplus` are the file's names that are of no LLaVA.
+    `called` gives the file's name of a tensor, which is what the user can find; `surplus` are its names that are of
+    no LLaVA.
     """
     _check_tied_head(vlm, tensors, where)
     own = own_tensors(vlm)
     problems = {
-        "missing": sorted(own.keys() - tensors.keys()),
-        "surplus": sorted(name for name in [*surplus, *(tensors.keys() - own.keys())] if not COMPUTED.search(name)),
+        "missing": sorted(map(called, own.keys() - tensors.keys())),
+        "surplus": sorted(
+            name for name in [*surplus, *map(called, tensors.keys() - own.keys())] if not COMPUTED.search(name)
+        ),
         "misshapen": [
-            f"{name} {list(tensor.shape)} instead of {list(own[name].shape)}"
+            f"{called(name)} {list(tensor.shape)} instead of {list(own[name].shape)}"
             for name, tensor in sorted(tensors.items())
             if name in own and tensor.shape != own[name].shape
         ],
@@ -211,12 +241,12 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED_AT_MOST]) + more
 
 
-def _drop_identity(tensors: dict[str, Tensor], where: Path) -> None:
+def _drop_identity(tensors: dict[str, Tensor], where: Path, called: Callable[[str], str]) -> None:
     """Takes out the second layer that says nothing, which a `linear` connector is saved with."""
-    weight = tensors.pop("connector.linear_2.weight", None)
-    bias = tensors.pop("connector.linear_2.bias", None)
-    if weight is None or bias is None:
-        raise BadInput(f"The weights in {where} are not those of its config: missing: connector.linear_2.")
+    names = ("connector.linear_2.weight", "connector.linear_2.bias")
+    if missing := [called(name) for name in names if name not in tensors]:
+        raise BadInput(f"The weights in {where} are not those of its config: missing: {', '.join(missing)}.")
+    weight, bias = (tensors.pop(name) for name in names)
     if not torch.equal(weight, torch.eye(len(weight), dtype=weight.dtype)) or bias.any():
         raise BadInput(f"{where} has two linear layers in its connector and nothing between: multiply them into one.")
 
@@ -224,8 +254,16 @@ def _drop_identity(tensors: dict[str, Tensor], where: Path) -> None:
 def pixel_constants(config: Mapping[str, Any], where: Path) -> tuple[list[float], list[float]]:
     """The mean and deviation that the tower's pictures are normalized with: the config's, or the image processor's."""
     if config.get("pixel_mean") and config.get("pixel_std"):
-        return list(config["pixel_mean"]), list(config["pixel_std"])
+        try:
+            return _three(config["pixel_mean"]), _three(config["pixel_std"])
+        except (TypeError, ValueError):
+            raise BadInput(f"{where}/config.json: pixel_mean and pixel_std are three numbers each.") from None
     return processor_constants(where)
+
+
+def _three(numbers: Any) -> list[float]:
+    red, green, blue = (float(number) for number in numbers)
+    return [red, green, blue]
 
 
 def processor_constants(folder: Path) -> tuple[list[float], list[float]]:
@@ -233,6 +271,6 @@ def processor_constants(folder: Path) -> tuple[list[float], list[float]]:
     path = folder / "preprocessor_config.json"
     try:
         held = read_json(path) if path.exists() else read_json(folder / "processor_config.json")["image_processor"]
-        return list(held["image_mean"]), list(held["image_std"])
+        return _three(held["image_mean"]), _three(held["image_std"])
     except (OSError, ValueError, KeyError, TypeError):
         raise BadInput(f"{path} does not say image_mean and image_std: copy it from the tower's own model.") from None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig
 
+from seetell.console import BadInput
 from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor, template_named
 from seetell.encode.tokenizer import load_tokenizer
 from seetell.model.connector import slots
-from seetell.model.parts import load_parts
+from seetell.model.parts import load_parts, vision_config
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, read_config
 from seetell.train.recipe import Model, Recipe, Stage
@@ -51,11 +51,13 @@ def planning_processor(model: Model, stage: Stage) -> Processor:
     """The same for counting tokens: made from the parts' configs, without any weight."""
     if model.start:
         whole = read_config(Path(model.start))
-        side_px, patch_px = (whole["vision_config"][name] for name in ("image_size", "patch_size"))
+        try:
+            side_px, patch_px = (int(whole["vision_config"][name]) for name in ("image_size", "patch_size"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"{model.start}/config.json does not say its tower's image_size and patch_size.") from error
         keep_cls = whole.get("vision_feature_select_strategy") == "full"
     else:
-        config = AutoConfig.from_pretrained(model.vision)
-        config = getattr(config, "vision_config", config)
+        config = vision_config(model.vision)
         side_px, patch_px, keep_cls = config.image_size, config.patch_size, model.keep_cls
     image_processor = ImageProcessor(side_px, mode=stage.image)
     return _processor(model, stage, image_processor, slots(side_px, patch_px, keep_cls))

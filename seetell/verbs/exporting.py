@@ -14,7 +14,7 @@ from seetell.encode.processor import Processor
 from seetell.files import write_atomic, write_manifest
 from seetell.model.original import TOWER_FOLDER, save_original
 from seetell.model.vlm import VLM
-from seetell.model.weights import is_llava, load_model, save_model
+from seetell.model.weights import is_llava, load_model, model_folder, save_model
 from seetell.verbs.importing import carry, refuse_filled
 
 CARD = """\
@@ -41,12 +41,11 @@ The licences of the language model, of the tower and of the data it learned from
 
 def export_model(model: str | Path, to: str, out: str | Path) -> Path:
     """Writes the model folder `model` to the folder `out`, in the layout `to`: "hf" or "original"."""
-    out, source = Path(out), Path(model)
+    out = Path(out)
     if to not in WRITERS:
         raise UsageError(f"There is no layout {to!r}: choose {' or '.join(WRITERS)}.")
     refuse_filled(out)
-    if not source.is_dir():
-        raise UsageError(f"There is no model folder {model}: give one that `seetell train` or `seetell import` wrote.")
+    source = model_folder(model)
     vlm, processor = load_model(source), Processor.load(source)
     writing = out.with_name(f".writing-{out.name}")
     shutil.rmtree(writing, ignore_errors=True)

@@ -18,17 +18,17 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from seetell.console import BadInput, ServiceError, UsageError, say
+from seetell.console import BadInput, SeetellError, ServiceError, UsageError, say
 from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import own_template
 from seetell.encode.processor import FACTS_FILE, Processor, template_named
 from seetell.encode.templates import VICUNA_V1, Template
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
-from seetell.files import read_json, write_manifest
+from seetell.files import as_object, read_json, write_manifest
 from seetell.model.original import is_original, load_original, load_projector
 from seetell.model.parts import folder_of
 from seetell.model.vlm import VLM
-from seetell.model.weights import load_model, save_model
+from seetell.model.weights import config_of, load_model, save_model
 
 PROJECTOR = "mm_projector.bin"
 FILES = ["*.json", "*.model", "*.jinja", "*.txt"]
@@ -110,12 +110,7 @@ def _located(source: str | Path) -> Path:
 
 
 def _model(folder: Path, vision: str | None, template: str | None) -> tuple[VLM, Processor]:
-    try:
-        config: Any = read_json(folder / "config.json")
-    except FileNotFoundError:
-        raise BadInput(f"{folder} has no config.json: it is not a model's folder.") from None
-    except ValueError as error:
-        raise BadInput(str(error)) from None
+    config = config_of(folder)
     with _beside_weights(folder) as files:
         kept = Processor.load(files) if (files / FACTS_FILE).exists() and template is None else None
         tokenizer = kept.tokenizer if kept else load_tokenizer(files)
@@ -134,20 +129,22 @@ def _model(folder: Path, vision: str | None, template: str | None) -> tuple[VLM,
 @contextmanager
 def _beside_weights(folder: Path) -> Iterator[Path]:
     """A copy of what turns words into ids, without the config: a first release's names a kind of model that
-    transformers does not know, and its tokenizers ask for it."""
+    transformers does not know, and its tokenizers ask for it. What is refused there is told of the folder itself."""
     with TemporaryDirectory() as copy:
         for pattern in BESIDE_WEIGHTS:
             for path in folder.glob(pattern):
                 shutil.copyfile(path, Path(copy) / path.name)
         if not any(Path(copy).glob("*token*")):
             raise BadInput(f"{folder} holds no tokenizer: copy its language model's files into it.")
-        yield Path(copy)
+        try:
+            yield Path(copy)
+        except SeetellError as error:
+            raise type(error)(str(error).replace(copy, str(folder))) from None
 
 
 def _projector(source: Path, vision: str | None, language: str | None, template: str | None) -> tuple[VLM, Processor]:
     path = source if source.is_file() else source / PROJECTOR
-    beside = path.parent / "config.json"
-    config: Any = read_json(beside) if beside.exists() else {}
+    config = config_of(path.parent) if (path.parent / "config.json").exists() else {}
     vision = vision or config.get("mm_vision_tower")
     if not vision or not language:
         raise UsageError(f"{path} is a connector alone: say --vision and --language, the two models it joins.")
@@ -162,7 +159,7 @@ def _images_of(folder: Path) -> ImageProcessor:
     whole = folder / "processor_config.json"
     if (folder / "preprocessor_config.json").exists() or not whole.exists():
         return ImageProcessor.load(folder)
-    return ImageProcessor.from_settings(read_json(whole).get("image_processor", {}), str(whole))
+    return ImageProcessor.from_settings((as_object(read_json(whole)) or {}).get("image_processor"), str(whole))
 
 
 def _images_of_original(vlm: VLM, config: Mapping[str, Any]) -> ImageProcessor:

@@ -18,6 +18,7 @@ from seetell.config import load_recipe
 from seetell.console import BadInput, UsageError, marked
 from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
+from seetell.model.weights import model_folder
 from seetell.sources.conversations import read_conversations
 from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.show import sample_pieces
@@ -27,11 +28,18 @@ from seetell.types import Conversation, Rejected
 DATA_ENDINGS = (".json", ".jsonl")
 
 
-def show(source: str, *, id: str = "", template: str = "", model: str = "") -> None:
-    """Prints one sample of a conversation file, or of each stage of a recipe: the one of that id, or the first."""
+def show(source: str, *, id: str = "", template: str = "", model: str = "", images: str | Path | None = None) -> None:
+    """Prints one sample of a conversation file, or of each stage of a recipe: the one of that id, or the first.
+
+    `images` is the folder of a conversation file's pictures, else they lie beside it.
+    """
+    if model:
+        model_folder(model)
+    if images is not None and not source.endswith(DATA_ENDINGS):
+        raise UsageError(f"{source} is a recipe and names its own folders of pictures: leave --images out.")
     results = Console(highlight=False)
     found = False
-    for name, stage, parts in _stages(source, template, model):
+    for name, stage, parts in _stages(source, template, model, images):
         conversation = _find(stage.data, id)
         if conversation is not None:
             found = True
@@ -57,14 +65,14 @@ def _print(results: Console, name: str, conversation: Conversation, stage: Stage
     results.print(marked(pieces) if results.is_terminal else plain, soft_wrap=True)
 
 
-def _stages(source: str, template: str, model: str) -> Iterator[tuple[str, Stage, Model]]:
+def _stages(source: str, template: str, model: str, images: str | Path | None) -> Iterator[tuple[str, Stage, Model]]:
     """What to show: its name, the stage that reads it, and the model's parts."""
     is_data = source.endswith(DATA_ENDINGS)
     recipe: Recipe = load_recipe("drawn" if is_data else source)
     parts = Model(start=model) if model else recipe.model
     stages = recipe.stages
     if is_data:
-        stages = {source: replace(stages["tune"], data=(Data(source, images=str(Path(source).parent)),))}
+        stages = {source: replace(stages["tune"], data=(Data(source, images=str(images or Path(source).parent)),))}
     for name, stage in stages.items():
         yield name, replace(stage, template=template) if template else stage, parts
 
@@ -79,7 +87,8 @@ def _find(data: tuple[Data, ...], id: str) -> Conversation | None:
             if isinstance(row, Rejected):
                 left_out += 1
                 if row.id == id:
-                    raise BadInput(f"{id} of {part.path} would be left out: {row.reason}: {row.detail}.")
+                    detail = f": {row.detail}" if row.detail else ""
+                    raise BadInput(f"{id} of {part.path} would be left out: {row.reason}{detail}.")
     if not id:
         paths = ", ".join(part.path for part in data)
         raise BadInput(f"There is no whole conversation in {paths}; {left_out} rows would be left out.")

@@ -54,6 +54,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     (folder / "faulty.json").write_text(json.dumps([{"id": "a"}, {"id": "b", "conversations": []}]))
     (folder / "late.jpg").write_text("<html>not found</html>")
     (folder / "empty").mkdir()
+    (folder / "damaged").mkdir()
+    (folder / "damaged" / "config.json").write_text("[]")
     (folder / "broken.py").write_text("RECIPE = 1 / 0")
     (folder / "other.py").write_text("RECIPES = 1")
     return World(folder, str(recipe), str(folder / "run" / "aligned"))
@@ -99,6 +101,17 @@ def seetell(
         ("plan RECIPE --set tune.epoch=2", 2, 'did you mean "epochs"?'),
         ("plan RECIPE --set tune.epochs=many", 2, "a whole number"),
         ("plan RECIPE --set tune.template=vicuna", 2, 'did you mean "vicuna-v1"?'),
+        ("plan RECIPE --set model.vision=nobody/nothing", 4, "vision tower nobody/nothing is no folder here"),
+        ("plan RECIPE --set model.vision=FOLDER/nowhere", 3, "vision tower FOLDER/nowhere cannot be loaded"),
+        ("plan RECIPE --set model.language=nobody/nothing", 4, "no tokenizer can be loaded from nobody/nothing"),
+        ("plan RECIPE --set model.language=FOLDER/empty", 3, "FOLDER/empty holds no tokenizer"),
+        ("train RECIPE --out NEW --set model.vision=nobody/nothing", 4, "vision tower nobody/nothing"),
+        ("train RECIPE --out NEW --set model.vision=FOLDER/damaged", 3, "vision tower FOLDER/damaged cannot"),
+        (
+            "train RECIPE --out NEW --set model.language=FOLDER/nowhere",
+            3,
+            "from FOLDER/nowhere: there is no such folder",
+        ),
         ("plan RECIPE --set align.data=FOLDER/none.json", 3, "no data file"),
         ("plan RECIPE --set align.data=FOLDER/broken.json", 3, "not a whole JSON list"),
         ("plan RECIPE --set align.data=FOLDER/page.json", 3, "not a conversation file"),
@@ -115,6 +128,8 @@ def seetell(
         ("show FOLDER/tune.json --model MODEL --id none", 2, "There is no 'none'"),
         ("show FOLDER/tune.json --model MODEL --template vicunia", 2, 'did you mean "vicuna-v1"?'),
         ("show FOLDER/tune.json --model FOLDER/empty", 3, "empty"),
+        ("show FOLDER/tune.json --model FOLDER/none", 2, "There is no model folder FOLDER/none"),
+        ("show RECIPE --images FOLDER", 2, "leave --images out"),
         ("chat FOLDER/none --prompt Hi", None, "none"),
         ("chat FOLDER/empty --prompt Hi", 3, "empty"),
         ("chat MODEL --json", 2, "--prompt"),
@@ -130,10 +145,15 @@ def seetell(
     ],
 )
 def test_bad_input_is_one_sentence_and_its_code(
-    seetell: Callable[[str], tuple[int, str, str]], tmp_path: Path, line: str, code: int | None, said: str
+    seetell: Callable[[str], tuple[int, str, str]],
+    world: World,
+    tmp_path: Path,
+    line: str,
+    code: int | None,
+    said: str,
 ) -> None:
     ended, out, err = seetell(line)
-    lines = err.splitlines()
+    lines = err.replace(world.folder.as_posix(), "FOLDER").splitlines()
     assert ended in ((2, 3) if code is None else (code,)), err
     assert lines[-1].startswith("seetell: ")
     assert said in lines[-1]

@@ -143,7 +143,7 @@ def test_stage_one_projector(tmp_path: Path) -> None:
     assert same(dict(found.connector.state_dict()), linear)
     assert torch.equal(found.embedding.weight[:TEXT_ROWS], vlm.embedding.weight)
     torch.save(held | {"model.mm_projector.4.weight": torch.ones(32, 32)}, file)
-    with pytest.raises(BadInput, match=r"missing: connector\.linear_3\.bias"):
+    with pytest.raises(BadInput, match=r"missing: model\.mm_projector\.4\.bias"):
         import_model(file, tmp_path / "other", vision=str(vision), language=str(language))
     torch.save({"model.mm_projector.0.weight": print}, file)
     with pytest.raises(BadInput, match="cannot be read as plain tensors"):
@@ -162,11 +162,71 @@ def test_wrong_tensors_are_refused_by_name(tmp_path: Path, spoil: str) -> None:
     else:
         tensors["model.image_newline"] = torch.zeros(32)
     save_file(tensors, tmp_path / "model.safetensors")
-    told = {"missing": r"missing: connector\.linear_2\.bias", "surplus": r"surplus: model\.image_newline"}
+    told = {"missing": r"missing: multi_modal_projector\.linear_2\.bias", "surplus": r"surplus: model\.image_newline"}
     with pytest.raises(
-        BadInput, match=told.get(spoil, r"misshapen: connector\.linear_2\.bias \[7\] instead of \[32\]")
+        BadInput, match=told.get(spoil, r"misshapen: multi_modal_projector\.linear_2\.bias \[7\] instead of \[32\]")
     ):
         load_model(tmp_path)
+
+
+def test_a_tensor_is_told_by_the_name_it_has_in_its_own_layout(tmp_path: Path) -> None:
+    model = theirs()
+    as_4_52(tmp_path / "new", model)
+    tensors = tensors_in(tmp_path / "new")
+    del tensors["model.multi_modal_projector.linear_2.bias"]
+    tensors["model.language_model.norm.weight"] = torch.zeros(7)
+    save_file(tensors, tmp_path / "new" / "model.safetensors")
+    told = (
+        r"missing: model\.multi_modal_projector\.linear_2\.bias; misshapen: model\.language_model\.norm\.weight \[7\]"
+    )
+    with pytest.raises(BadInput, match=told):
+        load_model(tmp_path / "new")
+
+    as_original(tmp_path / "source", "llava_llama", "mlp2", False)
+    import_model(tmp_path / "source", tmp_path / "imported")
+    export_model(tmp_path / "imported", "original", tmp_path / "old")
+    tensors = tensors_in(tmp_path / "old")
+    del tensors["model.mm_projector.2.weight"], tensors["model.mm_projector.2.bias"]
+    save_file(tensors, tmp_path / "old" / "model.safetensors")
+    with pytest.raises(BadInput, match=r"missing: model\.mm_projector\.2\.bias, model\.mm_projector\.2\.weight\."):
+        import_model(tmp_path / "old", tmp_path / "out")
+
+    save_model(tiny_vlm(connector="linear"), tmp_path / "linear")
+    tensors = tensors_in(tmp_path / "linear")
+    del tensors["multi_modal_projector.linear_2.bias"]
+    save_file(tensors, tmp_path / "linear" / "model.safetensors")
+    with pytest.raises(BadInput, match=r"missing: multi_modal_projector\.linear_2\.bias\."):
+        load_model(tmp_path / "linear")
+
+
+def test_what_import_refuses_is_told_of_the_folder_it_was_given(tmp_path: Path) -> None:
+    source, towerless = tmp_path / "source", tmp_path / "old"
+    as_original(source, "llava_llama", "mlp2", False)
+    import_model(source, tmp_path / "first")
+    export_model(tmp_path / "first", "original", towerless)
+    shutil.rmtree(towerless / "vision_tower")
+    with pytest.raises(BadInput, match=r"lacks its folder vision_tower"):
+        import_model(towerless, tmp_path / "out")
+    (source / "tokenizer.json").write_text("[]")
+    with pytest.raises(BadInput) as told:
+        import_model(source, tmp_path / "out")
+    assert f"from {source}: " in str(told.value)
+    (source / "tokenizer.json").unlink()
+    with pytest.raises(BadInput) as told:
+        import_model(source, tmp_path / "out")
+    assert str(told.value).startswith(f"{source} holds no tokenizer, a tokenizer.json")
+    for held in ("[]", "7"):
+        (source / "config.json").write_text(held)
+        with pytest.raises(BadInput, match=r"config\.json is not a model's config"):
+            import_model(source, tmp_path / "out")
+    torch.save({}, tmp_path / "mm_projector.bin")
+    tower = write_tower(tmp_path / "tower")
+    tiny_language(vocabulary=TEXT_ROWS).save_pretrained(tmp_path / "language")
+    byte_level_hf().save_pretrained(tmp_path / "language")
+    with pytest.raises(BadInput, match="holds no connector"):
+        import_model(
+            tmp_path / "mm_projector.bin", tmp_path / "out", vision=str(tower), language=str(tmp_path / "language")
+        )
 
 
 def test_spoiled_folders_are_told_in_a_sentence(tmp_path: Path) -> None:
@@ -206,6 +266,9 @@ def test_spoiled_folders_are_told_in_a_sentence(tmp_path: Path) -> None:
         (config(projector_hidden_act="linear"), "nothing between"),
         (config(text_config=None), "does not describe a model"),
         (config(pixel_mean=None), "does not say image_mean"),
+        (config(pixel_mean="x"), "three numbers"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "not a model's config"),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "llava", "vision_config": []}'), "model"),
         (
             config(tie_word_embeddings=True, text_config=tiny_language(tied=True).config.to_dict()),
             "tie_word_embeddings",

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -48,8 +50,25 @@ def _bomb() -> bytes:
         (_data(_photo())[:20], "not a picture"),
         (_bomb(), "picture too large"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+        (_data(PIL.Image.new("1", (9600, 9600))), "picture too large"),
+        (_data(PIL.Image.new("L", (30_000, 1))), "picture too large"),
+        (
+            _data(PIL.Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)), "TIFF"),
+            "picture of fractions",
+        ),
     ],
-    ids=["empty", "html", "cut jpeg", "cut png", "header only", "bomb", "postscript"],
+    ids=[
+        "empty",
+        "html",
+        "cut jpeg",
+        "cut png",
+        "header only",
+        "bomb",
+        "postscript",
+        "just too large",
+        "a line",
+        "fractions",
+    ],
 )
 def test_spoiled_files_are_refused(tmp_path: Path, data: bytes, reason: str) -> None:
     path = tmp_path / "photo.jpg"
@@ -57,12 +76,32 @@ def test_spoiled_files_are_refused(tmp_path: Path, data: bytes, reason: str) -> 
     refused = ImageProcessor(32).pixels(Image(path=str(path)))
     assert isinstance(refused, Rejected)
     assert (refused.id, refused.reason) == (str(path), reason)
+    assert "0x" not in refused.detail
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     refused = ImageProcessor(32).open(Image(path=str(tmp_path / "none.png")))
     assert isinstance(refused, Rejected)
     assert refused.reason == "missing picture"
+
+
+def test_pillow_warns_nobody_of_a_large_picture() -> None:
+    code = "import io, PIL.Image\nfrom seetell.encode.image import ImageProcessor\nfrom seetell.types import Image\n"
+    code += "file = io.BytesIO()\nPIL.Image.new('1', (9600, 9600)).save(file, 'PNG')\n"
+    code += "print(ImageProcessor(8).open(Image(data=file.getvalue())).detail)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("9600 x 9600 pixels\n", "")
+
+
+def test_a_long_picture_is_padded_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = PIL.Image.new("RGB", (300, 30), (255, 0, 0))
+    whole = np.asarray(ImageProcessor(32, mode="pad").square(picture)).astype(int)
+    monkeypatch.setattr("seetell.encode.image.LONGEST_PADDED_PX", 100)
+    made: list[tuple[int, int]] = []
+    new = PIL.Image.new
+    monkeypatch.setattr(PIL.Image, "new", lambda mode, size, *rest: made.append(size) or new(mode, size, *rest))
+    assert abs(np.asarray(ImageProcessor(32, mode="pad").square(picture)) - whole).max() <= 2
+    assert made == [(100, 100)]
 
 
 def test_exif_turns_the_picture() -> None:
@@ -112,3 +151,10 @@ def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="not done here"):
         ImageProcessor.from_settings({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}})
     assert ImageProcessor.from_settings({"size": 224, "crop_size": 224}).side_px == 224
+
+
+@pytest.mark.parametrize("held", ["[]", '{"size": "x"}', '{"image_mean": [1]}', "7"])
+def test_damaged_settings_are_refused(tmp_path: Path, held: str) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(held)
+    with pytest.raises(BadInput, match=r"preprocessor_config\.json does not say how pictures are made ready"):
+        ImageProcessor.load(tmp_path)

@@ -43,3 +43,5 @@ def test_a_finished_model_shows_data_in_its_own_template(
     assert "1 × 4 image slots" in out
     assert "refused: missing picture" in out  # tiny_data keeps its pictures in a folder of their own
     assert out.count("⟦ ") == 2
+    show(tune, id="t1", model=str(tmp_path / "model"), images=tmp_path / "pictures")
+    assert "1.png · 20 × 18" in capsys.readouterr().out
