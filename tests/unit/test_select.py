@@ -97,6 +97,35 @@ def test_captions_without_their_picture_are_left_out(tmp_path: Path) -> None:
         (tmp_path / "pics" / f"{n}.jpg").touch()
     report = select(tmp_path / "c.jsonl", tmp_path / "out", images=tmp_path / "pics", chunker="built-in")
     assert report["captions"] == 4
+    assert report["skipped"] == {"its picture is missing": 2}
+
+
+def test_what_is_left_out_is_counted_by_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("seetell.verbs.select.say", told.append)
+    ask, answer = {"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "a red kite"}
+    more = {"from": "human", "value": "And?"}
+    fine = {"image": "a.jpg", "conversations": [ask, answer]}
+    rows = [fine, fine, fine, 5, {"image": "a.jpg", "conversations": [ask, answer, more, answer]}]
+    rows.append({"image": "a.jpg", "conversations": [ask, {"from": "gpt", "value": " "}]})
+    (tmp_path / "c.json").write_text(json.dumps(rows))
+    report = select(tmp_path / "c.json", tmp_path / "out", chunker="built-in")
+    assert report["captions"] == report["taken"] == 3
+    skipped = {"no conversation": 1, "not one picture and one caption": 1, "empty caption": 1}
+    assert report["skipped"] == json.loads((tmp_path / "out" / "report.json").read_text())["skipped"] == skipped
+    assert "Skipped: 1 × no conversation, 1 × not one picture and one caption, 1 × empty caption." in told[-1]
+    assert "skipped: no conversation" in (tmp_path / "out" / "report.html").read_text()
+    (tmp_path / "c.tsv").write_text("a red kite\n\thttp://x\na picture of <image>\n")
+    report = select(tmp_path / "c.tsv", tmp_path / "out", chunker="built-in")
+    assert report["skipped"] == {"empty caption": 1, "image tag in the words": 1}
+
+
+@pytest.mark.parametrize("pattern", ["{", "{}{}", "{name}", "x.jpg", "", "{:s}", "{.x}"])
+def test_a_pattern_that_gives_no_two_names_is_refused(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "c.tsv").write_text("a dog\n")
+    with pytest.raises(UsageError, match="--image-name"):
+        select(tmp_path / "c.tsv", tmp_path / "out", image_name=pattern)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_is_said(tmp_path: Path) -> None:
