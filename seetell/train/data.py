@@ -12,7 +12,7 @@ import hashlib
 import random
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -85,7 +85,7 @@ def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Sa
                 starts.append(len(ids))
                 names.append(sample.id)
                 images.append(sample.images)
-    reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(r.reason for _, r in rejected).most_common())
+    reasons = told(Counter(r.reason for _, r in rejected))
     if not names:
         paths = ", ".join(data.path for data in stage.data)
         raise BadInput(f"Nothing in {paths} can be trained on" + (f": {reasons}." if reasons else ": no rows."))
@@ -93,6 +93,11 @@ def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Sa
         say(f"{len(rejected)} of {len(names) + len(rejected)} rows of {what} are left out: {reasons}.")
     flat = torch.frombuffer(ids, dtype=torch.int32), torch.frombuffer(supervised, dtype=torch.bool)
     return Samples(*flat, starts, names, images, entries, rows, rejected)
+
+
+def told(reasons: Mapping[str, int]) -> str:
+    """Counts of reasons in a sentence, the most frequent first: "2 × damaged picture, 1 × too long"."""
+    return ", ".join(f"{count} × {reason}" for reason, count in Counter(reasons).most_common())
 
 
 def _rows(data: Data, seed: int) -> Iterator[Conversation | Rejected]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,20 +35,24 @@ class Progress:
     last_loss: float | None = None
 
 
+METRICS, NOT_FINITE, REFUSED, BOARD = "metrics.jsonl", "not_finite.jsonl", "refused.jsonl", "tensorboard"
+
+
 class RunLog:
     """`metrics.jsonl`, `not_finite.jsonl` and `refused.jsonl` of a run, from one stage's point of view."""
 
     def __init__(self, out: Path, stage: str, step: int) -> None:
-        self.out, self.stage = out, stage
-        for name in ("metrics.jsonl", "not_finite.jsonl"):
+        self.stage = stage
+        self.not_finite_file = out / NOT_FINITE
+        for name in (METRICS, NOT_FINITE):
             _drop_after(out / name, stage, step)
-        self._metrics = append_jsonl(out / "metrics.jsonl")
-        self._not_finite = append_jsonl(out / "not_finite.jsonl")
-        self._refused = append_jsonl(out / "refused.jsonl")
-        mine = [row for row in read_jsonl(out / "refused.jsonl") if row["stage"] == stage]
+        self._metrics = append_jsonl(out / METRICS)
+        self._not_finite = append_jsonl(self.not_finite_file)
+        self._refused = append_jsonl(out / REFUSED)
+        mine = [row for row in read_jsonl(out / REFUSED) if row["stage"] == stage]
         self._refused_rows = {row["row"] for row in mine}
         self.refused_reasons = Counter(str(row["reason"]) for row in mine)
-        self._board = _tensorboard(out / "tensorboard" / stage, step)
+        self._board = _tensorboard(out / BOARD / stage, step)
 
     def step(self, step: int, figures: Mapping[str, Any]) -> None:
         """One row of metrics."""
@@ -81,6 +86,18 @@ class RunLog:
             file.close()
         if self._board is not None:
             self._board.close()
+
+
+def has_learned(out: Path) -> bool:
+    """Whether a step was ever taken there, as far as the metrics say."""
+    return (out / METRICS).exists() and any("loss" in row for row in read_jsonl(out / METRICS))
+
+
+def remove_logs(out: Path) -> None:
+    """Forgets what a start that came to nothing had written down."""
+    for name in (METRICS, NOT_FINITE, REFUSED):
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / BOARD, ignore_errors=True)
 
 
 def _drop_after(path: Path, stage: str, step: int) -> None:

@@ -130,6 +130,8 @@ def fit(
                 saved_s = time.monotonic()
             if stopping:
                 return False
+    if state.not_finite_in_a_row:  # what would be saved now is not what the last steps were to make of it
+        raise Failed(_diverged(log, state))
     log.flush()
     return True
 
@@ -174,15 +176,17 @@ def _observe(model: VLM, processor: Processor, step: int, log: RunLog, observers
 
 def _nothing_seen(log: RunLog, step_data: StepData) -> str:
     _, last = step_data.refused[-1]
+    detail = f" ({last.detail})" if last.detail else ""
     return (
-        f"Not one sample of the first steps of {log.stage} can be used; the last one, {last.id!r}, for: {last.reason} "
-        f"({last.detail}). Look whether `images` names the folder of the pictures."
+        f"Not one sample of the first steps of {log.stage} can be used; the last one, {last.id!r}, for: {last.reason}"
+        f"{detail}. Look whether `images` names the folder of the pictures."
     )
 
 
 def _diverged(log: RunLog, state: Progress) -> str:
+    count = state.not_finite_in_a_row
+    steps = f"{count} steps in a row, up to step {state.step}" if count > 1 else f"step {state.step}, the last"
     return (
-        f"The loss of {log.stage} was not finite in {state.not_finite_in_a_row} steps in a row, up to step "
-        f"{state.step}: no weight was moved by them and the last good checkpoint is kept. The samples are named in "
-        f"{log.out / 'not_finite.jsonl'}; look at them, or lower the lr."
+        f"The loss of {log.stage} was not finite in {steps}: no weight was moved there and the last good checkpoint is "
+        f"kept. The samples are named in {log.not_finite_file}; look at them, or lower the lr."
     )

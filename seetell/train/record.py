@@ -18,8 +18,9 @@ import transformers
 
 from seetell.config import differences, freeze, thaw
 from seetell.console import UsageError, say
-from seetell.files import read_json, sha256_file, sha256_text, write_json
+from seetell.files import MANIFEST, read_json, sha256_file, sha256_text, write_json
 from seetell.model.device import pick_device
+from seetell.train.log import has_learned, remove_logs
 from seetell.train.recipe import Model, Recipe
 
 
@@ -39,9 +40,12 @@ class Record:
 
 
 def open_record(recipe: Recipe, out: Path, device: str) -> Record:
-    """The record of the run in `out`, new or found; a run of another recipe or of other parts is refused."""
+    """The record of the run in `out`, new or found; a run of another recipe or of other parts is refused.
+
+    A start that failed before anything was learned binds nobody: the corrected command begins anew in its place.
+    """
     now = Record(str(pick_device(device)), torch.get_num_threads(), _parts(recipe.model), _versions())
-    if (out / "recipe.json").exists() and (out / "run.json").exists():
+    if _has_begun(out):
         _refuse_other(out, differences(read_json(out / "recipe.json"), freeze(recipe)))
         record = thaw(Record, read_json(out / "run.json"))
         _refuse_other(out, differences(record.parts, now.parts, "parts"))
@@ -51,10 +55,19 @@ def open_record(recipe: Recipe, out: Path, device: str) -> Record:
             say(f"This run goes on with other software than it began with ({change}): its last bits may differ.")
     else:
         record = now
+        remove_logs(out)
         write_json(out / "recipe.json", freeze(recipe))
         record.save(out)
     torch.set_num_threads(record.threads)  # sums are split by threads, so their last bits depend on how many there are
     return record
+
+
+def _has_begun(out: Path) -> bool:
+    """Whether something was trained there: a finished model, a checkpoint, or a step that was taken."""
+    if not ((out / "recipe.json").exists() and (out / "run.json").exists()):
+        return False
+    finished = any((out / name / MANIFEST).exists() for name in ("aligned", "model"))
+    return finished or any(out.glob("checkpoints/*/step-*")) or has_learned(out)
 
 
 def check_data(record: Record, out: Path, stage: str, digest: str) -> None:

@@ -32,7 +32,7 @@ from seetell.files import MANIFEST, read_json, write_json, write_manifest
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, save_model
 from seetell.train.checkpoint import fresh_folder, load_checkpoint, put_in_place
-from seetell.train.data import Samples, read_samples
+from seetell.train.data import Samples, read_samples, told
 from seetell.train.log import Progress, RunLog
 from seetell.train.loop import Learner, Observer, Watch, fit
 from seetell.train.optimizer import build_optimizer, choose_what_learns
@@ -65,11 +65,13 @@ def train(
         record = open_record(recipe, out, device)
         if is_finished(target_of(recipe, out, wanted[-1])):
             say(f"The run in {out} is finished; there is nothing left to do.")
-            return target_of(recipe, out, wanted[-1])
-        run = _Run(recipe, out, record, Watch(out, checkpoint_every_s, observers, observe_every, stop.asked))
-        run.go(wanted)
-        stop.end_if_asked()
-    return target_of(recipe, out, wanted[-1])
+        else:
+            run = _Run(recipe, out, record, Watch(out, checkpoint_every_s, observers, observe_every, stop.asked))
+            run.go(wanted)
+            stop.end_if_asked()
+    model = target_of(recipe, out, wanted[-1])
+    say(f"The model is in {model}; talk to it: seetell chat {model}")
+    return model
 
 
 def target_of(recipe: Recipe, out: Path, stage: str) -> Path:
@@ -174,7 +176,19 @@ class _Run:
             log.close()
         if finished:
             self.report(name, plan, state, log)
+            self.sum_up(name, samples, state, log)
         return finished
+
+    def sum_up(self, name: str, samples: Samples, state: Progress, log: RunLog) -> None:
+        """Says what the stage did not learn from, and why."""
+        left_out = sum(log.refused_reasons.values())
+        reasons = f": {told(log.refused_reasons)}" if left_out else ""
+        say(f"{name}: {left_out} of {len(samples.names) + len(samples.rejected)} samples left out{reasons}.")
+        if state.not_finite:
+            say(
+                f"{name}: {state.not_finite} of {state.step} steps were not taken, for their loss was not finite; "
+                f"their samples are named in {log.not_finite_file}."
+            )
 
     def finish(self, name: str, vlm: VLM, processor: Processor) -> None:
         """Writes the stage's model folder whole, then forgets its checkpoints.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seetell.train.data import read_samples
+from seetell.train.data import read_samples, told
 from seetell.train.plan import Plan
 from seetell.train.recipe import Recipe, Stage
 from seetell.train.start import planning_processor
@@ -35,11 +35,10 @@ class StagePlan:
     def sentence(self) -> str:
         """For people."""
         lost = sum(self.left_out.values())
-        reasons = ", ".join(f"{count} × {reason}" for reason, count in self.left_out.items())
         return (
             f"{self.name}: {self.samples:,} samples × {self.epochs} in {self.steps:,} steps ({self.passes:,} forward "
             f"passes); {self.tokens:,} tokens an epoch, {self.supervised:,} of them learnt, the longest sample "
-            f"{self.longest_tokens:,}" + (f"; {lost:,} rows left out: {reasons}." if lost else ".")
+            f"{self.longest_tokens:,}" + (f"; {lost:,} rows left out: {told(self.left_out)}." if lost else ".")
         )
 
 

@@ -121,6 +121,17 @@ def test_another_recipe_or_other_data_is_refused_with_the_difference(world: Path
         train(recipe, out, device="cpu")
 
 
+def test_a_start_that_failed_binds_nobody(world: Path, undisturbed: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(world)
+    for wrong in ("tune.data=nowhere.json", "align.data.0.images=nowhere"):
+        with pytest.raises(BadInput):
+            train(apply_sets(recipe, [wrong]), tmp_path, device="cpu")
+        assert (tmp_path / "recipe.json").exists()
+    train(recipe, tmp_path, device="cpu")
+    assert_same_weights(undisturbed, tmp_path)
+    assert not list(read_jsonl(tmp_path / "refused.jsonl"))
+
+
 def test_one_run_at_a_time(world: Path, tmp_path: Path) -> None:
     with only_run(tmp_path), pytest.raises(UsageError, match="Another process"):
         train(recipe_of(world), tmp_path, device="cpu")
@@ -184,8 +195,30 @@ def test_three_steps_that_are_not_finite_stop_the_run(world: Path, tmp_path: Pat
     assert all(tensor.isfinite().all() for tensor in good.values())
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_a_run_that_ends_on_a_step_that_was_not_finite_fails(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], last: bool
+) -> None:
+    def spoil(step: int, model, _: Processor) -> dict[str, float]:
+        bias = model.connector.get_parameter("linear_1.bias")
+        with torch.no_grad():
+            bias.fill_(float("nan") if step == (5 if last else 3) else 0.0)
+        return {}
+
+    recipe = replace(recipe_of(world), align=None)
+    if last:
+        with pytest.raises(Failed, match="not finite in step 6, the last: no weight was moved"):
+            train(recipe, tmp_path, device="cpu", observers=[spoil], observe_every=1)
+        assert not (tmp_path / "model").exists()
+    else:
+        train(recipe, tmp_path, device="cpu", observers=[spoil], observe_every=1)
+        assert "tune: 1 of 6 steps were not taken, for their loss was not finite" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("cached", [False, True])
-def test_refused_pictures_are_counted_and_others_untouched(world: Path, tmp_path: Path, cached: bool) -> None:
+def test_refused_pictures_are_counted_and_others_untouched(
+    world: Path, tmp_path: Path, cached: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     tiny_data(tmp_path, 24)
     spoiled = {3: b"", 10: b"<html>not here</html>", 11: (tmp_path / "pictures" / "0-11.png").read_bytes()[:40]}
     for i, data in spoiled.items():
@@ -199,6 +232,10 @@ def test_refused_pictures_are_counted_and_others_untouched(world: Path, tmp_path
     recipe = replace(recipe, align=replace(recipe.align, cache_features=cached, epochs=2))
     out = tmp_path / "out"
     assert train(recipe, out, device="cpu") == out / "model"
+    told = capsys.readouterr().err
+    assert "align: 5 of 24 samples left out: " in told
+    assert "1 × missing picture" in told
+    assert f"The model is in {out / 'model'}; talk to it: seetell chat {out / 'model'}" in told
     refused = {row["id"]: row["reason"] for row in read_jsonl(out / "refused.jsonl")}
     assert refused == {
         "a3": "empty picture",
