@@ -13,12 +13,11 @@ the first control token after the answer, that token included (where there is no
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-
-from jinja2 import TemplateError
 
 from seetell.console import UsageError
 from seetell.encode.templates import (
@@ -73,7 +72,7 @@ class JinjaTemplate:
             raise self._refused("branches on the contents: it treats an empty one apart")
         bos = self.tokenizer.bos
         if self.tokenizer.prefix_ids and bos and self._surroundings(shape, prompt=False)[0].startswith(bos):
-            raise self._refused(f"writes out {bos!r}, which its tokenizer puts in front anyway")
+            raise self._refused(f"begins with {bos!r} twice")
         if not self.stop:
             raise self._refused("ends no answer: nothing stands behind the last one")
 
@@ -163,10 +162,10 @@ class JinjaTemplate:
         messages = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
         try:
             rendered = self.tokenizer.hf.apply_chat_template(
-                messages, chat_template=self._without_bos() + self.source, tokenize=False, add_generation_prompt=prompt
+                messages, chat_template=self._without_first_bos(), tokenize=False, add_generation_prompt=prompt
             )
-        except TemplateError as error:
-            raise self._refused(f"takes no such turns ({error})") from error
+        except Exception as error:  # a template is a program, and fails as programs do
+            raise self._refused(f"takes no such turns ({' '.join(str(error).split())})") from error
         return str(rendered)
 
     def _split(self, text: str, supervised: bool = False) -> list[Span]:
@@ -175,8 +174,16 @@ class JinjaTemplate:
         parts = re.split("(" + "|".join(map(re.escape, names)) + ")", text)
         return [Span(part, supervised, control=bool(index % 2)) for index, part in enumerate(parts) if part]
 
-    def _without_bos(self) -> str:
-        return "{%- set bos_token = '' -%}" if self.tokenizer.prefix_ids else ""
+    def _without_first_bos(self) -> str:
+        """The source; where the tokenizer puts a BOS in front by itself, the one that the source begins with is left
+        out. Later ones stay: Llama 2's template has one before every user's turn."""
+        if not (self.tokenizer.prefix_ids and self.tokenizer.bos):
+            return self.source
+        bos = json.dumps(self.tokenizer.bos)
+        return (
+            f"{{%- set whole +%}}{self.source.removesuffix(_LINE)}{{%+ endset -%}}"
+            f"{{{{- whole[{len(self.tokenizer.bos)}:] if whole.startswith({bos}) else whole -}}}}"
+        )
 
     def _branches(self, before: str, after: str) -> RefusedTemplate:
         return self._refused(f"branches on the contents: it treats {before[:24] + '…' + after[:24]!r} apart")
@@ -190,7 +197,6 @@ class JinjaTemplate:
         """The same template for messages whose contents are lists of texts and pictures."""
         del bos, eos
         return f"""\
-{self._without_bos()}
 {{%- set flat = namespace(messages=[], text="", last="") -%}}
 {{%- for message in messages -%}}
   {{%- set flat.text = "" -%}}
@@ -210,7 +216,7 @@ class JinjaTemplate:
   {{%- set flat.messages = flat.messages + [dict(role=message.role, content=flat.text | trim)] -%}}
 {{%- endfor -%}}
 {{%- set messages = flat.messages -%}}
-{self.source}"""
+{self._without_first_bos()}"""
 
 
 def _said(turn: Turn) -> Rendered:

@@ -208,7 +208,12 @@ class Processor:
 
 def template_named(name: str, tokenizer: Tokenizer) -> Template:
     """A template of the table, one from a module ("package.module:thing"), or "own": the language model's."""
-    return own_template(tokenizer) if name == OWN else pick(TEMPLATES, name, "template")
+    found: object = own_template(tokenizer) if name == OWN else pick(TEMPLATES, name, "template")
+    if isinstance(found, type) or not isinstance(found, Template):
+        raise UsageError(
+            f"{name} is no chat template: name a seetell.encode.templates.ChatTemplate, or what acts as one."
+        )
+    return found
 
 
 def _grid(side_px: int, slots: int) -> dict[str, Any] | None:
@@ -243,13 +248,19 @@ _PROBE = Conversation(
 def _probe(processor: Processor) -> None:
     """Refuses a template and a tokenizer that do not go together, before anything is trained with them."""
     tokenizer, template = processor.tokenizer, processor.template
-    rendered = render(_PROBE, template)
     try:
+        rendered = render(_PROBE, template)
         ids, _ = processor._tokens(rendered, slots=1)
         prompts = [replace(_PROBE, turns=_PROBE.turns[: 2 * count + 1]) for count in range(3)]
         starts = [processor._tokens(render_prompt(prompt, template), slots=1)[0] for prompt in prompts]
-    except (HalfSupervised, BadTurns) as error:
+    except HalfSupervised as error:
         raise UsageError(f"the template {template.name!r} and this tokenizer do not go together: {error}") from error
+    except BadTurns as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(
+            f"the chat template {template.name!r} cannot be learnt from: {error}; choose another template"
+        ) from error
     whole = tokenizer.hf(_text(rendered, tokenizer))["input_ids"]
     if ids != whole:
         raise UsageError(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from seetell.types import Conversation, Image, Turn
 
@@ -58,6 +58,7 @@ class BadTurns(ValueError):
     """These turns are no conversation; the message is a short phrase that reports can count by."""
 
 
+@runtime_checkable
 class Template(Protocol):
     """Lays a conversation out. `stop` is what ends an answer; a stop of text alone is a stop string."""
 

@@ -31,6 +31,13 @@ INST = (
     "{% else %}{{ ' ' + m.content + eos_token }}{% endif %}{% endfor %}"
 )
 
+# Llama 2's own: a BOS before every user's turn, of which its tokenizer puts only the first by itself.
+LLAMA_2 = (
+    "\n{% for m in messages %}{% if m['role'] == 'user' %}"
+    "{{ bos_token + '[INST] ' + m['content'].strip() + ' [/INST]' }}"
+    "{% elif m['role'] == 'assistant' %}{{ ' ' + m['content'].strip() + ' ' + eos_token }}{% endif %}{% endfor %}\n"
+)
+
 ASKED = (
     (Turn("user", (IMAGE, "What is this?")),),
     (
@@ -86,9 +93,9 @@ def test_both_routes_give_our_ids(tmp_path: Path, family: str, name: str) -> Non
 
 
 @pytest.mark.parametrize("family", tiny_tokenizers.FAMILIES)
-@pytest.mark.parametrize("source", [CHATML, CHATML.replace("m.content", "(m.content | trim)"), INST])
+@pytest.mark.parametrize("source", [CHATML, CHATML.replace("m.content", "(m.content | trim)"), INST, LLAMA_2])
 def test_a_language_models_own_template_too(tmp_path: Path, family: str, source: str) -> None:
-    if family == "unigram" and source == INST:
+    if family == "unigram" and source in (INST, LLAMA_2):
         pytest.skip("this tokenizer has no BOS")
     tokenizer = tiny_tokenizers.FAMILIES[family]()
     _check(tmp_path, _processor(tokenizer, JinjaTemplate(source, tokenizer)))

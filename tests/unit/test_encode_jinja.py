@@ -86,7 +86,9 @@ def test_chatml_in_jinja_is_our_chatml() -> None:
             "treats an empty one apart",
         ),
         (INST.replace(" + eos_token", ""), "ends no answer"),
-        (INST.replace("bos_token", "'<|begin_of_text|>'"), "writes out '<|begin_of_text|>'"),
+        (INST.replace("bos_token", "bos_token ~ bos_token"), "begins with '<|begin_of_text|>' twice"),
+        (CHATML.replace("message.content +", "message.content + 3 +"), "takes no such turns"),
+        ("{{ 1 // 0 }}", "takes no such turns (integer division"),
         ("{{ raise_exception('never') }}", "takes no such turns"),
         ("{% for %}", "takes no such turns"),
     ],
@@ -114,6 +116,32 @@ def test_words_that_no_probe_foresaw_reject_their_conversation() -> None:
     assert isinstance(refused, Rejected)
     assert "these words" in refused.reason
     assert isinstance(processor.encode(Conversation("c", TALK)), Sample)
+
+
+def test_a_template_that_looks_for_common_words_is_refused() -> None:
+    tokenizer = tiny_tokenizers.byte_level()
+    template = JinjaTemplate(
+        CHATML.replace("message.content +", "message.content | replace('cat', 'dog') +"), tokenizer
+    )
+    with pytest.raises(UsageError, match="the chat template 'own' cannot be learnt from"):
+        Processor(tokenizer, template, ImageProcessor(32), 1)
+
+
+def test_inner_begin_tokens_are_kept_and_the_first_is_there_once() -> None:
+    tokenizer = tiny_tokenizers.byte_level()
+    turn = "{{ bos_token + '[INST] ' + m.content + ' [/INST]' }}"
+    for begin in ("", "{{ bos_token }}"):
+        source = f"{begin}{INST.removeprefix('{{ bos_token }}')}".replace(
+            "{{ '[INST] ' + m.content + ' [/INST]' }}", turn
+        )
+        if begin:
+            source = source.replace("bos_token + '[", "('' if loop.first else bos_token) + '[")
+        processor = Processor(tokenizer, JinjaTemplate(source, tokenizer), ImageProcessor(32), 1)
+        sample = processor.encode(Conversation("c", TALK))
+        assert isinstance(sample, Sample)
+        places = (sample.ids == tokenizer.control("bos_token")[0]).nonzero().flatten().tolist()
+        assert len(places) == 2
+        assert places[0] == 0
 
 
 def test_turns_that_a_template_has_no_place_for_reject_their_conversation() -> None:
