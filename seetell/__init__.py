@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from seetell.infer.loading import Model
+    from seetell.train.recipe import Recipe
 
 __all__ = ["__version__", "load", "train_recipe"]
 
@@ -33,14 +34,16 @@ def load(path: str | Path, device: str = "auto", dtype: str = "auto") -> Model:
     return load_model(path, device, dtype)
 
 
-def train_recipe(recipe: str | Path, out: str | Path, *, sets: Sequence[str] = (), device: str = "auto") -> Path:
-    """Runs a recipe, by name or file, and returns the folder of the finished model; call it again to resume.
+def train_recipe(
+    recipe: str | Path | Recipe, out: str | Path, *, sets: Sequence[str] = (), device: str = "auto"
+) -> Path:
+    """Runs a recipe, by name, file or value, and returns the folder of the finished model; call it again to resume.
 
     It is not called `train` because the package of that name would take its place once it is imported.
     """
     from seetell.verbs.training import train
 
-    return train(str(recipe), Path(out), sets=sets, device=device)
+    return train(recipe, out, sets=sets, device=device)
 
 
 def __getattr__(name: str) -> str:

@@ -88,51 +88,87 @@ def load_recipe(name_or_path: str | Path) -> Any:
 # -------------------------------------------------------------------------------------- --set a.b=c
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Change:
+    """What is left of an assignment: the names still to go down, the text, and the whole path for messages."""
+
+    names: tuple[str, ...]
+    text: str
+    where: str
+
+    def below(self) -> _Change:
+        return dataclasses.replace(self, names=self.names[1:])
+
+
 def apply_sets(obj: T, sets: Iterable[str]) -> T:
-    """A copy of a dataclass with `a.b=value` assignments applied, each checked against the declared type."""
+    """A copy of a dataclass with `a.b=value` assignments applied, each checked against the declared type.
+
+    They hold together: each dataclass is built anew once, with all its changes, so their order says nothing about
+    what goes with what; where two name the same field, the later one holds.
+    """
+    changes: list[_Change] = []
     for assignment in sets:
         path, equals, text = assignment.partition("=")
         if not equals or not path.strip():
             raise ConfigError(f'"{assignment}" is not an assignment; write it as name.name=value')
-        obj = _assign(obj, type(obj), path.strip().split("."), text.strip(), path.strip())
-    return obj
+        changes.append(_Change(tuple(path.strip().split(".")), text.strip(), path.strip()))
+    return _changed(obj, type(obj), changes)
 
 
-def _assign(value: Any, kind: Any, names: Sequence[str], text: str, where: str) -> Any:
-    """`value` with the field at `names` replaced by what `text` says, read as the type declared there."""
-    if not names:
-        return _replace_leaf(value, kind, text, where)
-    name, rest = names[0], names[1:]
-    if dataclasses.is_dataclass(value):
-        hints = typing.get_type_hints(type(value))
-        if name not in hints:
-            raise ConfigError(f'{where}: {type(value).__name__} has no field "{name}"; {nearest(name, hints)}')
-        return _rebuild(value, {name: _assign(getattr(value, name), hints[name], rest, text, where)}, where)
-    if _is_map(value):
-        inner = typing.get_args(_without_none(kind)) or (str, str)
-        if rest and name not in value:
-            raise ConfigError(f'{where}: there is no "{name}" here; {nearest(name, value)}')
-        return {**value, name: _assign(value.get(name), inner[1], rest, text, where)}
-    if _is_sequence(value):
-        if not name.isdigit() or int(name) >= len(value):
-            raise ConfigError(f'{where}: name one of its {len(value)} parts by number, from 0, not "{name}"')
-        index, inner = int(name), _element_type(kind)
-        return (*value[:index], _assign(value[index], inner, rest, text, where), *value[index + 1 :])
-    raise ConfigError(f'{where}: there is nothing inside it to name "{name}"' + (" (it is none)" * (value is None)))
+def _changed(value: Any, kind: Any, changes: Sequence[_Change]) -> Any:
+    """`value` with all the changes made, each text read as the type declared there."""
+    inside: dict[str, list[_Change]] = {}
+    for change in changes:
+        if not change.names:
+            if (name := _meant_field(value, kind, change)) is None:
+                value, inside = parse(change.text, kind, change.where), {}
+                continue
+            inside.setdefault(name, []).append(change)
+        else:
+            inside.setdefault(change.names[0], []).append(change.below())
+    return _changed_inside(value, kind, inside) if inside else value
 
 
-def _replace_leaf(value: Any, kind: Any, text: str, where: str) -> Any:
-    """What a bare text means for `value`: a dataclass takes it as its first field, a tuple of one as that one."""
-    if text.lower() == "none" and types.NoneType in typing.get_args(kind):
+def _meant_field(value: Any, kind: Any, change: _Change) -> str | None:
+    """Which part a bare text means: a dataclass takes it as its first field, a tuple of one dataclass as that one."""
+    if change.text.lower() == "none" and types.NoneType in typing.get_args(kind):
         return None
     if dataclasses.is_dataclass(value):
-        first = dataclasses.fields(value)[0].name
-        return _assign(value, type(value), [first], text, where)
+        return dataclasses.fields(value)[0].name
     if _is_sequence(value) and value and dataclasses.is_dataclass(value[0]):
         if len(value) > 1:
-            raise ConfigError(f"{where} has {len(value)} parts; say which, as in {where}.0={text}")
-        return (_replace_leaf(value[0], type(value[0]), text, where),)
-    return parse(text, kind, where)
+            raise ConfigError(f"{change.where} has {len(value)} parts; say which, as in {change.where}.0={change.text}")
+        return "0"
+    return None
+
+
+def _changed_inside(value: Any, kind: Any, inside: Mapping[str, Sequence[_Change]]) -> Any:
+    """A dataclass, a map or a tuple with its parts changed."""
+    where = next(iter(inside.values()))[0].where
+    if dataclasses.is_dataclass(value):
+        hints = typing.get_type_hints(type(value))
+        for name, changes in inside.items():
+            if name not in hints:
+                what = type(value).__name__
+                raise ConfigError(f'{changes[0].where}: {what} has no field "{name}"; {nearest(name, hints)}')
+        return _rebuild(value, {n: _changed(getattr(value, n), hints[n], inside[n]) for n in inside}, where)
+    if _is_map(value):
+        inner = typing.get_args(_without_none(kind)) or (str, str)
+        for name, changes in inside.items():
+            if name not in value and any(change.names for change in changes):
+                raise ConfigError(f'{changes[0].where}: there is no "{name}" here; {nearest(name, value)}')
+        return {**value, **{name: _changed(value.get(name), inner[1], inside[name]) for name in inside}}
+    if _is_sequence(value):
+        parts = list(value)
+        for name, changes in inside.items():
+            if not name.isdigit() or int(name) >= len(value):
+                raise ConfigError(
+                    f'{changes[0].where}: name one of its {len(value)} parts by number, from 0, not "{name}"'
+                )
+            parts[int(name)] = _changed(value[int(name)], _element_type(kind), changes)
+        return (*parts,)
+    name = next(iter(inside))
+    raise ConfigError(f'{where}: there is nothing inside it to name "{name}"' + (" (it is none)" * (value is None)))
 
 
 def _rebuild(value: Any, changes: dict[str, Any], where: str) -> Any:
@@ -262,4 +298,13 @@ def differences(before: Any, after: Any, where: str = "") -> list[str]:
     if _is_sequence(before) and _is_sequence(after) and len(before) == len(after):
         pairs = enumerate(zip(before, after, strict=True))
         return [line for i, pair in pairs for line in differences(*pair, f"{where}.{i}")]
-    return [] if before == after else [f"{where}: {before!r} -> {after!r}"]
+    return [] if before == after else [f"{where}: {_short(before)} -> {_short(after)}"]
+
+
+def _short(value: Any) -> str:
+    """A value in a sentence; a whole stage, or all its data, would fill the screen."""
+    if value is None:
+        return "none"
+    if _is_map(value):
+        return "given"
+    return f"{len(value)} of them" if _is_sequence(value) and any(map(_is_map, value)) else repr(value)

@@ -37,6 +37,8 @@ class Sampling:
             )
         if not 0.0 < self.top_p <= 1.0:
             raise UsageError(f"top_p is {self.top_p}; give a number above 0 and at most 1 (1 keeps every token).")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"The seed is {self.seed}; give a whole number of at least 0 and below 2**63.")
         if "" in self.stop:
             raise UsageError("An empty stop string would stop every answer before its first word; leave it out.")
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seetell.console import UsageError
+from seetell.model.layouts import CONNECTORS
 
 
 class LinearStack(nn.Module):
@@ -49,13 +50,10 @@ def build_connector(name: str, vision_width: int, language_width: int, seed: int
         raise UsageError(f"There is no connector {name!r}: {hint}.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LinearStack(name, CONNECTORS[name], vision_width, language_width)
+        depth = CONNECTORS[name]
+        return LinearStack("linear" if depth == 1 else name, depth, vision_width, language_width)
 
 
 def slots(side_px: int, patch_px: int, keep_cls: bool = False) -> int:
     """How many places of the sentence one square picture takes: one a patch, and one for CLS when it is kept."""
     return (side_px // patch_px) ** 2 + int(keep_cls)
-
-
-# name -> depth of the stack
-CONNECTORS: dict[str, int] = {"linear": 1} | {f"mlp{depth}": depth for depth in range(2, 9)}

@@ -23,6 +23,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+# A connector's name and its depth; here, where no torch is needed, because recipes are checked by it.
+CONNECTORS: dict[str, int] = {"linear": 1} | {f"mlp{depth}": depth for depth in range(1, 9)}
+
 # Tables that old files carry and that are computed anew: neither missing nor surplus.
 COMPUTED = re.compile(r"(^|\.)(position_ids|rotary_emb\.inv_freq|attn\.(bias|masked_bias))$")
 

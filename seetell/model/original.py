@@ -21,8 +21,8 @@ from transformers.initialization import no_init_weights
 
 from seetell.console import BadInput, UsageError
 from seetell.files import write_json
-from seetell.model.connector import CONNECTORS, build_connector
-from seetell.model.layouts import module_name_of_original, name_in_file, original_name
+from seetell.model.connector import build_connector
+from seetell.model.layouts import CONNECTORS, module_name_of_original, name_in_file, original_name
 from seetell.model.parts import folder_of, grow_vocabulary, load_language, load_vision, mean_row
 from seetell.model.tensors import TensorFolder, read_bin, write_tensors
 from seetell.model.vlm import VLM

@@ -22,8 +22,8 @@ from transformers.initialization import no_init_weights
 
 from seetell.console import BadInput, UsageError
 from seetell.files import as_object, read_json, write_json
-from seetell.model.connector import CONNECTORS, build_connector
-from seetell.model.layouts import COMPUTED, hub_name, module_name, name_in_file
+from seetell.model.connector import build_connector
+from seetell.model.layouts import COMPUTED, CONNECTORS, hub_name, module_name, name_in_file
 from seetell.model.tensors import TensorFolder, write_tensors
 from seetell.model.vlm import VLM
 

@@ -25,7 +25,7 @@ from seetell.train.optimizer import set_lr
 from seetell.train.pictures import MicroBatch, StepData, autocast
 from seetell.train.plan import Plan
 from seetell.train.ranks import Ranks
-from seetell.train.recipe import Stage
+from seetell.train.recipe import SEED_BITS, Stage
 
 NOT_FINITE_AT_MOST = 3
 EMPTY_AT_MOST = 3  # steps at the very beginning of a stage without a single usable sample
@@ -108,7 +108,9 @@ def fit(
     learner.model.train()
     with progress(log.stage, total=len(plan.lengths) * plan.epochs, done=state.samples) as bar:
         for step_data in data:
-            torch.manual_seed(plan.seed * 1_000_003 + state.step)  # what is random in a step belongs to the step
+            torch.manual_seed(
+                (plan.seed * 1_000_003 + state.step) % 2**SEED_BITS
+            )  # what is random in a step belongs to the step
             rates = set_lr(learner.optimizer, learner.stage, state.step, plan.steps)
             report = train_step(learner, step_data.micro_batches)
             state.seconds = seconds_before + time.monotonic() - began_s

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seetell.config import ConfigError, nearest
+from seetell.model.layouts import CONNECTORS
 
+SEED_BITS = 63  # what torch's generators take
 LEARNABLE = ("connector", "language")  # the vision tower stays as it was pretrained, as in LLaVA
 
 
@@ -36,6 +38,8 @@ class Model:
             raise ConfigError(f'model.start="{self.start}" names its own parts; leave vision and language empty')
         if not self.start and not (self.vision and self.language):
             raise ConfigError("a model needs vision and language, or start (a finished model folder to go on from)")
+        if self.connector not in CONNECTORS:
+            raise ConfigError(f"There is no connector {self.connector!r}: it is linear or mlp1 ... mlp8.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,12 @@ class Stage:
             raise ConfigError(f"micro_tokens must be a multiple of 128, for micro-batches are, not {self.micro_tokens}")
         if not 0.0 <= self.warmup < 1.0:
             raise ConfigError(f"warmup is a fraction of the steps, at least 0 and below 1, not {self.warmup}")
+        if not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ConfigError(f"betas are AdamW's two averages, each at least 0 and below 1, not {self.betas}")
+        if self.eps <= 0:
+            raise ConfigError(f"eps keeps AdamW from dividing by 0 and must be above 0, not {self.eps}")
+        if self.weight_decay < 0:
+            raise ConfigError(f"weight_decay must be at least 0, not {self.weight_decay}")
         if self.clip <= 0:
             raise ConfigError(f"clip is the largest gradient norm and must be above 0, not {self.clip}")
 
@@ -116,6 +126,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.align is None and self.tune is None:
             raise ConfigError("a recipe needs a stage: align, tune, or both")
+        if not 0 <= self.seed < 2**SEED_BITS:
+            raise ConfigError(f"seed must be at least 0 and below 2**{SEED_BITS}, not {self.seed}")
 
     @property
     def stages(self) -> dict[str, Stage]:

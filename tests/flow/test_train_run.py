@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import seetell
 from seetell.config import apply_sets
 from seetell.console import BadInput, Failed, UsageError
 from seetell.encode.processor import Processor
@@ -130,6 +131,11 @@ def test_a_start_that_failed_binds_nobody(world: Path, undisturbed: Path, tmp_pa
     train(recipe, tmp_path, device="cpu")
     assert_same_weights(undisturbed, tmp_path)
     assert not list(read_jsonl(tmp_path / "refused.jsonl"))
+
+
+def test_the_largest_seed_is_a_seed(world: Path, tmp_path: Path) -> None:
+    recipe = replace(recipe_of(world), align=None, seed=2**63 - 1)
+    assert seetell.train_recipe(recipe, tmp_path, device="cpu") == tmp_path / "model"
 
 
 def test_one_run_at_a_time(world: Path, tmp_path: Path) -> None:

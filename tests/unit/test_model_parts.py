@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, Dinov2Config, Dinov2Model, Gemma2
 
 from seetell.console import BadInput, UsageError
 from seetell.model.cache import KeyValueCache
-from seetell.model.connector import CONNECTORS, build_connector, slots
+from seetell.model.connector import build_connector, slots
+from seetell.model.layouts import CONNECTORS
 from seetell.model.tower import hidden_state, layers_used
 from seetell.model.vlm import VLM
 from tests.tiny_models import (
@@ -46,6 +47,7 @@ def test_connectors_are_seeded_and_counted() -> None:
     assert (slots(336, 14), slots(224, 14), slots(336, 14, keep_cls=True)) == (576, 256, 577)
     with pytest.raises(UsageError, match=r"did you mean 'mlp2'"):
         build_connector("mpl2", 8, 12)
+    assert build_connector("mlp1", 8, 12).name == "linear"
 
 
 def test_the_tower_stops_at_its_layer(monkeypatch: pytest.MonkeyPatch) -> None:
