@@ -13,12 +13,13 @@ Source: Liu et al. 2023 (arXiv:2304.08485), section 5.1.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seetell.ask.journal import Journal
-from seetell.console import BadInput, say
+from seetell.console import BadInput, UsageError, say
 from seetell.files import append_jsonl
 from seetell.generate.items import Item, read_items
 from seetell.generate.outcome import ITEMS, JOURNAL, outcome
@@ -33,25 +34,37 @@ QUESTIONS, ANSWERS, CONTEXTS = "questions.jsonl", "reference_answers.jsonl", "ca
 ROUNDS = 5  # of asking about more pictures in the place of those that fell out
 
 
-def write_bench(run: Run, scenes: Sequence[Scene], count: int) -> tuple[dict[str, Any], str]:
-    """Asks about pictures until `count` of them have all three questions; returns what `Run.go` does."""
-    if set(run.settings.shares) != set(PAPER_KINDS):
-        raise BadInput("A benchmark has all three kinds: leave out --kinds and --mix.")
-    fit = [scene for scene in scenes if not any(run.prompts.lacks(kind, scene) for kind in PAPER_KINDS)]
+def bench_run(run: Run, scenes: Iterable[Scene], count: int) -> tuple[Run, list[Scene]]:
+    """The run's pictures that fit, in the order in which they are taken, and a run over just these."""
+    if run.settings.shares != dict.fromkeys(PAPER_KINDS, 1.0):
+        raise UsageError("A benchmark has all three kinds of every picture: leave out --kinds and --mix.")
+    mine = [scene for _, scene in run.pictures(scenes)]
+    fit = [scene for scene in mine if not any(run.prompts.lacks(kind, scene) for kind in PAPER_KINDS)]
     if len(fit) < count:
         raise BadInput(f"--bench {count} needs as many pictures with captions and boxes, and there are {len(fit)}.")
     random.Random(f"bench:{run.settings.seed}").shuffle(fit)
-    wanted, report, stopped = count, {}, ""
+    settings = replace(run.settings, limit=None, shard=(0, 1))
+    return Run(run.out, run.teacher, run.prompts, settings, run.images_dir), fit
+
+
+def write_bench(run: Run, scenes: Iterable[Scene], count: int) -> tuple[dict[str, Any], str]:
+    """Asks about pictures until `count` of them have all three questions; returns what `Run.go` does."""
+    run, fit = bench_run(run, scenes, count)
+    asked = wanted = count
+    report: dict[str, Any] = {}
+    whole: dict[str, Pairs] = {}
+    stopped = ""
     for _ in range(ROUNDS):
         report, stopped = run.go(fit[:wanted])
-        whole = _whole(run.out, fit[:wanted], str(run.images_dir))
-        if stopped or len(whole) >= count or wanted >= len(fit):
+        asked, whole = wanted, _whole(run.out, fit[:wanted], str(run.images_dir))
+        if stopped or len(whole) >= count or asked >= len(fit):
             break
-        wanted = min(len(fit), wanted + 2 * (count - len(whole)))
-    else:
-        whole = _whole(run.out, fit[:wanted], str(run.images_dir))
+        wanted = min(len(fit), asked + 2 * (count - len(whole)))
+        run.settings = replace(run.settings, retry_rejected=False)  # once more is not once a round
     _write_files(run.out, fit, whole, count, run)
     say(f"{3 * min(count, len(whole))} questions about {min(count, len(whole))} pictures: {run.out / QUESTIONS}.")
+    if len(whole) < count and not stopped:
+        stopped = f"Only {len(whole)} of {count} pictures have all three questions; {asked} were asked about."
     return report, stopped
 
 

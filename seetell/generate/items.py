@@ -55,14 +55,15 @@ class ItemFile:
         append_jsonl(self.path).close()
         self._newest: dict[bytes, bytes] = {}
         for line, planned in _rows(self.path, images_dir):
-            self._newest |= dict.fromkeys(_items_of(planned), _digest(line))
+            self._newest |= dict.fromkeys(_names_of(planned), _digest(line))
         self._of_this_run: set[bytes] = set()
         self._file = self.path.open("ab")
+        self._bytes_before = self.path.stat().st_size
 
     def add(self, planned: Planned) -> None:
         line = (json.dumps(_row(planned, self.images_dir), ensure_ascii=True) + "\n").encode()
         digest = _digest(line)
-        newest = dict.fromkeys(_items_of(planned), digest)
+        newest = dict.fromkeys(_names_of(planned), digest)
         if not newest.items() <= self._newest.items():
             self._newest |= newest
             self._file.write(line)
@@ -74,6 +75,12 @@ class ItemFile:
             os.fsync(self._file.fileno())
             self._file.close()
             self._newest = {}
+
+    def undo(self) -> None:
+        """Takes back what was added since the file was opened."""
+        self._file.flush()
+        self._file.truncate(self._bytes_before)
+        self._of_this_run.clear()
 
     def of_this_run(self) -> Iterator[Planned]:
         """What was added since the file was opened, each once."""
@@ -90,17 +97,21 @@ def read_items(path: str | Path, images_dir: str | Path = "") -> Iterator[Item |
     path = Path(path)
     newest: dict[bytes, int] = {}
     for number, (_, planned) in enumerate(_rows(path, images_dir)):
-        newest |= dict.fromkeys(_items_of(planned), number)
+        newest |= dict.fromkeys(_names_of(planned), number)
     for number, (_, planned) in enumerate(_rows(path, images_dir)):
         current = {
-            kind for kind, item in zip(_kinds_of(planned), _items_of(planned), strict=True) if newest[item] == number
+            kind for kind, item in zip(_kinds_of(planned), _names_of(planned), strict=True) if newest[item] == number
         }
-        for kind, key in planned.keys.items():
-            if kind in current:
-                yield Item(planned.scene, kind, key, planned.question if kind == "detail" else None, planned.seed)
+        yield from (item for item in items_of(planned) if item.kind in current)
         for kind, reason in planned.skipped.items():
             if kind in current:
                 yield planned.scene, kind, reason
+
+
+def items_of(planned: Planned) -> Iterator[Item]:
+    """What is asked about a picture."""
+    for kind, key in planned.keys.items():
+        yield Item(planned.scene, kind, key, planned.question if kind == "detail" else None, planned.seed)
 
 
 def copy_items(path: str | Path, to: BinaryIO) -> None:
@@ -156,7 +167,7 @@ def _kinds_of(planned: Planned) -> tuple[Kind, ...]:
     return (*planned.keys, *planned.skipped)
 
 
-def _items_of(planned: Planned) -> tuple[bytes, ...]:
+def _names_of(planned: Planned) -> tuple[bytes, ...]:
     """A short name for the picture with each of the kinds."""
     return tuple(_digest(f"{kind} {planned.scene.id}".encode(errors="surrogatepass")) for kind in _kinds_of(planned))
 

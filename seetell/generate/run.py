@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,9 @@ from seetell.ask.limiter import Limiter
 from seetell.ask.price import Price
 from seetell.ask.request import Request
 from seetell.console import BadInput, UsageError, progress
-from seetell.files import as_object, read_json, write_atomic, write_json
-from seetell.generate.items import Item, ItemFile, Planned
-from seetell.generate.outcome import ITEMS, JOURNAL, SETTINGS, outcome, write_results
+from seetell.files import sha256_text, write_atomic, write_json
+from seetell.generate.items import Item, ItemFile, Planned, items_of
+from seetell.generate.outcome import ITEMS, JOURNAL, SETTINGS, outcome, read_settings, write_results
 from seetell.generate.parse import parse
 from seetell.generate.prompts import Kind, PromptSet
 from seetell.generate.report import write_page
@@ -80,38 +82,36 @@ class Run:
         self.images_dir = Path(images_dir)
         self.journal: Journal | None = None
 
+    def pictures(self, scenes: Iterable[Scene]) -> Iterator[tuple[int, Scene]]:
+        """Those of this run, by limit and shard, with their numbers in the source."""
+        seen: set[str] = set()
+        shard, shards = self.settings.shard
+        for number, scene in enumerate(islice(scenes, self.settings.limit)):
+            if (id := sha256_text(scene.id)[:16]) in seen:
+                raise BadInput(
+                    f"Two pictures have the id {scene.id!r}: each needs one of its own, or an answer would be lost."
+                )
+            seen.add(id)
+            if number % shards == shard % shards:
+                yield number, scene
+
     def plan(self, scenes: Iterable[Scene], items: ItemFile | None, journal: Journal | None) -> Plan:
         """Gives every item its key, and writes it down where there is a file."""
         known: set[bytes] = set()
         by_kind, skipped = Counter[Kind](), Counter[str]()
         prompt_tokens = completion_tokens = answered = 0
-        for number, scene in enumerate(scenes):
-            if self.settings.limit is not None and number >= self.settings.limit:
-                break
-            if number % self.settings.shard[1] != self.settings.shard[0] % self.settings.shard[1]:
-                continue
-            keys: dict[Kind, str] = {}
-            lacking: dict[Kind, str] = {}
-            again: dict[Kind, str] = {}
-            for kind in self._kinds_of(number):
-                if reason := self.prompts.lacks(kind, scene):
-                    lacking[kind] = reason
-                    continue
-                request = self._distinct(self.request(kind, scene), known)
-                keys[kind] = key = request.key
-                if request.again:
-                    again[kind] = request.again
-                if journal is not None and key in journal:
+        for number, scene in self.pictures(scenes):
+            planned = self._planned(number, scene, known)
+            by_kind.update(list(planned.keys))
+            skipped.update(planned.skipped.values())
+            for item in items_of(planned):
+                if journal is not None and item.key in journal and not self._asks_again(item, journal):
                     answered += 1
                     continue
-                prompt_tokens += request.prompt_tokens
-                completion_tokens += COMPLETION_TOKENS[kind]
-            by_kind.update(list(keys))
-            skipped.update(lacking.values())
+                prompt_tokens += self.request(item.kind, scene).prompt_tokens
+                completion_tokens += COMPLETION_TOKENS[item.kind]
             if items is not None:
-                question = self.prompts.detail_question(scene, self.settings.seed) if "detail" in keys else ""
-                scene = self._with_file(scene)
-                items.add(Planned(scene, keys, lacking, again, question, self.settings.seed))
+                items.add(replace(planned, scene=self._with_file(scene)))
         return Plan(by_kind.total(), answered, prompt_tokens, completion_tokens, by_kind, skipped)
 
     def request(self, kind: Kind, scene: Scene, again: str = "") -> Request:
@@ -122,18 +122,49 @@ class Run:
     def go(self, scenes: Iterable[Scene]) -> tuple[dict[str, Any], str]:
         """Plans, asks and writes; returns the report, and the sentence that says why it stopped early, if it did."""
         self.out.mkdir(parents=True, exist_ok=True)
-        with Journal(self.out / JOURNAL) as journal:
-            self.write_settings()
-            items = ItemFile(self.out / ITEMS, self.images_dir)
+        with Journal(self.out / JOURNAL) as journal, self.planning(scenes, journal) as (plan, items):
             try:
-                plan = self.plan(scenes, items, journal)
-                if not plan.items and not plan.skipped:
-                    raise BadInput("There is no picture to ask about: the source is empty, or this shard is.")
                 stopped = self._ask(plan, items, journal)
             finally:
                 items.close()
                 report = finish(self.out, journal)
         return report, stopped
+
+    @contextmanager
+    def planning(self, scenes: Iterable[Scene], journal: Journal) -> Generator[tuple[Plan, ItemFile]]:
+        """The plan, written down. Where the scenes prove unfit the folder stays as it was."""
+        settings = self._settings()
+        items = ItemFile(self.out / ITEMS, self.images_dir)
+        try:
+            try:
+                plan = self.plan(scenes, items, journal)
+                if not plan.items and not plan.skipped:
+                    raise BadInput("There is no picture to ask about: the source is empty, or this shard is.")
+            except BaseException:
+                items.undo()
+                raise
+            write_json(self.out / SETTINGS, settings)
+            yield plan, items
+        finally:
+            items.close()
+
+    def _planned(self, number: int, scene: Scene, known: set[bytes]) -> Planned:
+        keys: dict[Kind, str] = {}
+        lacking: dict[Kind, str] = {}
+        again: dict[Kind, str] = {}
+        for kind in self._kinds_of(number):
+            if reason := self.prompts.lacks(kind, scene):
+                lacking[kind] = reason
+                continue
+            request = self._distinct(self.request(kind, scene), known)
+            keys[kind] = request.key
+            if request.again:
+                again[kind] = request.again
+        question = self.prompts.detail_question(scene, self.settings.seed) if "detail" in keys else ""
+        return Planned(scene, keys, lacking, again, question, self.settings.seed)
+
+    def _asks_again(self, item: Item, journal: Journal) -> bool:
+        return self.settings.retry_rejected and isinstance(outcome(item, journal), Rejected)
 
     def _kinds_of(self, number: int) -> Iterator[Kind]:
         """The kinds asked of the picture with this number, so that every share is met as pictures go by."""
@@ -179,45 +210,35 @@ class Run:
 
     def asks(self, items: ItemFile, journal: Journal, waiting: dict[str, Item]) -> Iterator[Ask]:
         for planned in items.of_this_run():
-            for kind, key in planned.keys.items():
-                item = Item(planned.scene, kind, key, planned.question if kind == "detail" else None, planned.seed)
-                before = planned.again.get(kind, "")
-                if key not in journal:
-                    waiting[key] = item
-                    yield Ask(self.request(kind, planned.scene, before), key)
-                elif self.settings.retry_rejected and isinstance(outcome(item, journal), Rejected):
-                    times = journal.times_asked_again(key) + 1
-                    request = self.request(kind, planned.scene, f"{before} retry {times}".strip())
-                    waiting[key] = item
-                    yield Ask(request, request.key, of=key, again=times)
+            for item in items_of(planned):
+                before = planned.again.get(item.kind, "")
+                if item.key not in journal:
+                    waiting[item.key] = item
+                    yield Ask(self.request(item.kind, item.scene, before), item.key)
+                elif self._asks_again(item, journal):
+                    times = journal.times_asked_again(item.key) + 1
+                    request = self.request(item.kind, item.scene, f"{before} retry {times}".strip())
+                    waiting[item.key] = item
+                    yield Ask(request, request.key, of=item.key, again=times)
 
-    def write_settings(self) -> None:
-        path = self.out / SETTINGS
-        before = (as_object(read_json(path)) if path.exists() else None) or {}
-        images_dir = str(self.images_dir)
-        if before.get("images_dir", images_dir) != images_dir:
+    def _settings(self) -> dict[str, Any]:
+        """What the folder is to say of how it was made; a folder has one place for its pictures."""
+        path, settings = self.out / SETTINGS, self.settings
+        before = read_settings(self.out)["images_dir"] if path.exists() else self.images_dir
+        if Path(before).resolve() != self.images_dir.resolve():
             raise UsageError(
-                f"{self.out} was begun with pictures in {before['images_dir'] or 'the current folder'}, not in "
-                f"{images_dir or 'the current folder'}: use the same --images, or another --out."
+                f"{self.out} was begun with pictures in {before}, not in {self.images_dir}: use the same --images, "
+                "or another --out."
             )
-        settings = self.settings
-        price = (
-            None
-            if settings.price is None
-            else {"prompt": settings.price.prompt, "completion": settings.price.completion}
-        )
-        write_json(
-            path,
-            {
-                "images_dir": images_dir,
-                "model": self.teacher.name,
-                "temperature": settings.temperature,
-                "max_tokens": settings.max_tokens,
-                "seed": settings.seed,
-                "shares": settings.shares,
-                "price": price,
-            },
-        )
+        return {
+            "images_dir": str(self.images_dir),
+            "model": self.teacher.name,
+            "temperature": settings.temperature,
+            "max_tokens": settings.max_tokens,
+            "seed": settings.seed,
+            "shares": settings.shares,
+            "price": None if settings.price is None else asdict(settings.price),
+        }
 
 
 class _Watch:
@@ -235,7 +256,7 @@ class _Watch:
         tally = self._journal.tally
         cost = {} if self._settings.price is None else {"cost": f"${self._spent():.2f}"}
         self._advance(
-            0 if ask.of else 1,
+            1,
             rejected=self._rejected,
             failed=self._failed,
             tokens=f"{(tally.prompt_tokens + tally.completion_tokens) / 1e3:.0f}k",
@@ -247,7 +268,7 @@ class _Watch:
         del reason
         self.waiting.pop(ask.of or ask.key)
         self._failed += 1
-        self._advance(0 if ask.of else 1, failed=self._failed)
+        self._advance(1, failed=self._failed)
 
     def may_send(self, ask: Ask) -> str:
         """A sentence when this request could go over what the user wants to spend."""
@@ -261,7 +282,9 @@ class _Watch:
             one = settings.price.of(ask.request.prompt_tokens, COMPLETION_TOKENS[kind])
         if self._spent() + COST_MARGIN * one * (self._limiter.under_way + 1) <= settings.max_cost_usd:
             return ""
-        return f"--max-cost {settings.max_cost_usd:g} is reached: ${self._spent():.4f} are spent."
+        return (
+            f"--max-cost {settings.max_cost_usd:g} allows no further request: ${self._spent():.4f} are spent."
+        )
 
     def _spent(self) -> float:
         tally = self._journal.tally

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -13,17 +14,17 @@ from seetell.ask.batch import collect, submit, write_batch
 from seetell.ask.chat import ChatModel
 from seetell.ask.client import DEFAULT_TIMEOUT_S, Endpoint, endpoint_for, without_secrets
 from seetell.ask.journal import Journal
+from seetell.ask.price import Price
 from seetell.ask.replay import Replay
 from seetell.ask.rules import RulesTeacher
 from seetell.config import nearest
 from seetell.console import ServiceError, UsageError, duration, say
-from seetell.generate.bench import write_bench
-from seetell.generate.items import ItemFile
+from seetell.generate.bench import bench_run, write_bench
 from seetell.generate.join import join_folders
-from seetell.generate.outcome import ITEMS, JOURNAL
+from seetell.generate.outcome import JOURNAL
 from seetell.generate.prompts import Kind, PromptSet
 from seetell.generate.report import PAGE
-from seetell.generate.run import GUESSED_REPLY_S, Plan, Run, Settings, finish, reparse
+from seetell.generate.run import GUESSED_REPLY_S, PAPER_KINDS, Plan, Run, Settings, finish, reparse
 from seetell.sources.coco import read_coco
 from seetell.sources.drawn.layout import HELD_OUT_PAIRS
 from seetell.sources.scenes import read_scenes
@@ -43,6 +44,8 @@ class Source:
     scenes: str = ""
 
     def read(self) -> Iterator[Scene]:
+        if self.scenes and (self.captions or self.instances):
+            raise UsageError("--scenes stands instead of --captions and --instances: give one of the two.")
         if self.scenes.startswith(DRAWN):
             from seetell.sources.drawn.scenes import drawn_scenes
 
@@ -90,6 +93,7 @@ def generate(
     bench: int = 0,
 ) -> dict[str, Any]:
     """Asks for what is still missing in `out`; returns the report, or raises when something is failed or pending."""
+    _check_folder(out)
     if settings.max_cost_usd is not None and settings.price is None:
         raise UsageError(f"--max-cost needs a price, and none is known for {service.model!r}: give --price IN,OUT.")
     prompt_set = PromptSet.load(prompts, conversation_boxes=conversation_boxes)
@@ -100,16 +104,17 @@ def generate(
     unspoken = HELD_OUT_PAIRS if source.scenes.startswith(DRAWN) else ()
     teacher = make_teacher(service, settings.concurrency, unspoken)
     run = Run(out, teacher, prompt_set, settings, source.images_dir(out))
+    if batch and not dry_run:
+        return _batch(run, source, batch)
+    scenes = source.read()
     if dry_run:
-        _show(_estimate(run, source), settings)
+        if bench:
+            run, fit = bench_run(run, scenes, bench)
+            scenes = iter(fit[:bench])
+        _show(_estimate(run, scenes), run)
         return {}
-    if batch:
-        return _batch(run, source, teacher, batch)
-    if bench:
-        report, stopped = write_bench(run, list(source.read()), bench)
-    else:
-        report, stopped = run.go(source.read())
-    return conclude(out, report, stopped)
+    report, stopped = write_bench(run, scenes, bench) if bench else run.go(scenes)
+    return conclude(out, report, stopped, f"to go on, run: {command_line('--retry-rejected' if bench else '')}")
 
 
 def make_teacher(service: Service, concurrency: int, unspoken: Collection[tuple[str, str]] = ()) -> ChatModel:
@@ -128,34 +133,49 @@ def make_teacher(service: Service, concurrency: int, unspoken: Collection[tuple[
 
 def parse_again(out: Path) -> dict[str, Any]:
     """Reads every reply in `out` again, asking nobody."""
-    return conclude(out, reparse(out), "")
+    return conclude(out, reparse(out), "", "reading again asks nobody: run the line that asks once more")
 
 
 def join(folders: Sequence[Path], out: Path) -> dict[str, Any]:
     """One folder out of several that were made by shards."""
+    _check_folder(out)
     join_folders(folders, out)
-    return conclude(out, reparse(out), "")
+    return conclude(out, reparse(out), "", "joining asks nobody: run the shards' lines once more, then join again")
 
 
-def conclude(out: Path, report: dict[str, Any], stopped: str) -> dict[str, Any]:
-    """Says how it ended; raises when items are failed or pending."""
-    kept, rejected = sum(report["kept"].values()), sum(report["rejected"].values())
-    failed, pending = sum(report["failed"].values()), report["pending"]
-    say(f"{kept} kept and {rejected} rejected of {report['asked']} asked; see {out / PAGE}.")
-    if not (stopped or failed or pending):
+def conclude(out: Path, report: dict[str, Any], stopped: str, advice: str) -> dict[str, Any]:
+    """Says how it ended; raises, with the advice, when it stopped early or items are failed or pending."""
+    kept, rejected, pending = sum(report["kept"].values()), sum(report["rejected"].values()), report["pending"]
+    skipped = f"; {_by_reason('skipped', report['skipped'])}" if report["skipped"] else ""
+    say(f"{kept} kept and {rejected} rejected of {report['asked']} asked{skipped}; see {out / PAGE}.")
+    if not (stopped or report["failed"] or pending):
         return report
     ended = f"{stopped} " if stopped else ""
-    raise ServiceError(f"{ended}{failed} failed, {pending} pending; to go on, run: {command_line()}")
+    raise ServiceError(f"{ended}{_by_reason('failed', report['failed'])}; {pending} pending; {advice}")
 
 
-def command_line() -> str:
-    """The line that was run, without what a URL may hold that is nobody's business."""
+def _by_reason(state: str, counts: dict[str, int]) -> str:
+    """`3 failed: 2 timeout, 1 status 500`; one reason needs no number of its own."""
+    reasons = ", ".join(counts) if len(counts) == 1 else ", ".join(f"{count} {name}" for name, count in counts.items())
+    return f"{sum(counts.values())} {state}{': ' if counts else ''}{reasons}"
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file: name a folder, which is made if it is not there.")
+
+
+def command_line(more: str = "") -> str:
+    """The line that was run, without what a URL may hold that is nobody's business, and with one word more."""
     words = [without_secrets(word) if "://" in word else word for word in sys.argv[1:]]
+    words += [more] if more and more not in words else []
     return shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "seetell"), *words])
 
 
 def shares_of(kinds: str, mix: str) -> dict[Kind, float]:
     """`--kinds a,b` asks for each of every picture; `--mix a=58,b=23` for as many, in proportion, as pictures allow."""
+    if mix and kinds not in ("", ",".join(PAPER_KINDS)):
+        raise UsageError("--mix says the kinds and their shares: leave out --kinds.")
     shares: dict[Kind, float] = {}
     known: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
     for word in (mix or kinds).split(","):
@@ -168,8 +188,8 @@ def shares_of(kinds: str, mix: str) -> dict[Kind, float]:
             raise UsageError(
                 f"--mix is numbers by kind, as conversation=58,detail=23,complex=77; not {mix!r}."
             ) from None
-    if min(shares.values()) <= 0:
-        raise UsageError("--mix needs numbers above 0; leave out a kind that is not wanted.")
+    if not all(0 < share < math.inf for share in shares.values()):
+        raise UsageError(f"--mix needs numbers above 0, and {mix!r} has others; leave out a kind that is not wanted.")
     most = max(shares.values())
     return {kind: share / most for kind, share in shares.items()}
 
@@ -182,16 +202,17 @@ def shard_of(text: str) -> tuple[int, int]:
     return int(number), int(count)
 
 
-def _estimate(run: Run, source: Source) -> Plan:
-    journal_path = run.out / JOURNAL
-    if not journal_path.exists():
-        return run.plan(source.read(), None, None)
-    with Journal(journal_path) as journal:
-        return run.plan(source.read(), None, journal)
+def _estimate(run: Run, scenes: Iterable[Scene]) -> Plan:
+    if not (run.out / JOURNAL).exists():
+        return run.plan(scenes, None, None)
+    with Journal(run.out / JOURNAL, writing=False) as journal:
+        return run.plan(scenes, None, journal)
 
 
-def _show(plan: Plan, settings: Settings) -> None:
-    """A dry run's result: what would be asked, and about what it would take."""
+def _show(plan: Plan, run: Run) -> None:
+    """A dry run's result: what would be asked, and about what it would take. Who is no service is quick and free."""
+    service, settings = isinstance(run.teacher, Endpoint), run.settings
+    price = settings.price if service else Price()
     asked = plan.items - plan.answered
     tokens = plan.prompt_tokens + plan.completion_tokens
     seconds = [asked * GUESSED_REPLY_S / settings.concurrency]
@@ -205,35 +226,35 @@ def _show(plan: Plan, settings: Settings) -> None:
         "prompt tokens": f"about {plan.prompt_tokens}",
         "reply tokens": f"about {plan.completion_tokens}",
         "cost": "unknown: give --price IN,OUT"
-        if settings.price is None
-        else f"about ${settings.price.of(plan.prompt_tokens, plan.completion_tokens):.2f}",
-        "time": f"about {duration(max(seconds))}, at {GUESSED_REPLY_S:g} s a reply and {settings.concurrency} at once",
+        if price is None
+        else f"about ${price.of(plan.prompt_tokens, plan.completion_tokens):.2f}",
+        "time": f"about {duration(max(seconds))}, at {GUESSED_REPLY_S:g} s a reply and {settings.concurrency} at once"
+        if service
+        else "seconds",
     }
     for name, value in facts.items():
         print(f"{name}: {value}")
 
 
-def _batch(run: Run, source: Source, teacher: ChatModel, step: str) -> dict[str, Any]:
+def _batch(run: Run, source: Source, step: str) -> dict[str, Any]:
     """One step of a provider's batch interface: write the files, hand them in, fetch the replies."""
     if step not in BATCH_STEPS:
         raise UsageError(f"--batch {step} is not known: {nearest(step, BATCH_STEPS)}")
+    teacher = run.teacher
     if not isinstance(teacher, Endpoint):
         raise UsageError("--batch asks a provider: leave out --teacher.")
     run.out.mkdir(parents=True, exist_ok=True)
     with Journal(run.out / JOURNAL) as journal:
         if step == "write":
-            run.write_settings()
-            items = ItemFile(run.out / ITEMS, run.images_dir)
-            try:
-                run.plan(source.read(), items, journal)
+            with run.planning(source.read(), journal) as (_, items):
                 names = write_batch(run.out, run.asks(items, journal, {}))
-            finally:
-                items.close()
             say(f"Wrote {', '.join(names) or 'nothing: everything is answered'}; next: --batch submit.")
         elif step == "submit":
             say(f"{submit(run.out, teacher)} batches are with the provider; later: --batch collect.")
         else:
             unfinished = collect(run.out, teacher, journal)
             report = finish(run.out, journal)
-            return conclude(run.out, report, f"{unfinished} batches are not finished." if unfinished else "")
+            if unfinished:
+                return conclude(run.out, report, f"{unfinished} batches are not finished.", "collect again later")
+            return conclude(run.out, report, "", "to go on: --batch write, submit and collect once more")
     return {}

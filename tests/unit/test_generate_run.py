@@ -1,61 +1,23 @@
-"""What a run does beyond asking: money, retries, shards, joining, batches, benchmarks, dry runs."""
+"""What a run does beyond asking: money, retries, shards, joining, benchmarks, dry runs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from seetell.ask import batch
-from seetell.ask.chat import Completion, Message
-from seetell.ask.client import Endpoint
-from seetell.ask.journal import read_journal
+from seetell.ask.journal import Journal, read_journal
 from seetell.ask.price import Price, price_of
 from seetell.console import BadInput, ServiceError, UsageError
+from seetell.files import DamagedFile
 from seetell.generate.bench import write_bench
-from seetell.generate.prompts import PromptSet
 from seetell.generate.run import Run, Settings, reparse
 from seetell.sources.conversations import read_conversations
 from seetell.sources.scenes import read_scenes, write_scenes
 from seetell.types import Box, Image, Scene
 from seetell.verbs import generate as verb
-from tests.mock_teacher import well
-
-PROMPTS = PromptSet.load()
-
-
-class Teacher:
-    """Answers at once; what it says can be changed, and it counts."""
-
-    name = "fake"
-
-    def __init__(self, bad: int = 0, tokens: tuple[int, int] = (1000, 100)) -> None:
-        self.bad, self.tokens, self.asked = bad, tokens, 0
-
-    async def complete(
-        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
-    ) -> Completion:
-        del temperature, max_tokens
-        self.asked += 1
-        if self.asked <= self.bad:
-            return Completion("", "stop", 1000, 0)
-        text = well([{"role": message.role, "content": message.content} for message in messages])
-        return Completion(text, "stop", *self.tokens)
-
-
-def scenes(count: int = 4) -> list[Scene]:
-    boxes = (Box("dog", 0.1, 0.2, 0.3, 0.4), Box("dog", 0.5, 0.2, 0.9, 0.4, crowd=True))
-    return [
-        Scene(f"{n:03}", (f"A dog on hill {n}.", "A brown dog."), boxes, Image(f"{n:03}.jpg"), 64, 48)
-        for n in range(count)
-    ]
-
-
-def run(out: Path, teacher: Any, **settings: Any) -> Run:
-    return Run(out, teacher, PROMPTS, Settings(**settings))
+from tests.tiny_teacher import PROMPTS, Teacher, run, scenes
 
 
 def test_run_again_nothing_is_asked_and_every_file_is_the_same(tmp_path: Path) -> None:
@@ -185,6 +147,25 @@ def test_a_benchmark_has_three_questions_a_picture_though_replies_fall_out(tmp_p
     assert rows["caps_boxes"][0]["instances"][0] == {"category": "dog", "bbox": [0.1, 0.2, 0.3, 0.4]}
     with pytest.raises(BadInput, match="there are 12"):
         write_bench(run(tmp_path / "b", Teacher()), scenes(12), 50)
+    mixed = run(tmp_path / "b", Teacher(), shares=verb.shares_of("", "conversation=1,detail=1,complex=2"))
+    with pytest.raises(UsageError, match="all three kinds"):
+        write_bench(mixed, scenes(12), 5)
+
+
+def test_a_benchmark_keeps_to_limit_and_shard_and_says_when_it_is_short(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, stopped = write_bench(run(tmp_path / "a", Teacher(), limit=8, shard=(1, 2)), scenes(12), 3)
+    rows = (tmp_path / "a" / "questions.jsonl").read_text().splitlines()
+    assert not stopped
+    assert len(rows) == 9
+    assert {json.loads(row)["image"] for row in rows} <= {f"{number:03}.jpg" for number in (1, 3, 5, 7)}
+    _, stopped = write_bench(run(tmp_path / "b", Teacher(bad=4)), scenes(4), 4)
+    assert stopped == "Only 2 of 4 pictures have all three questions; 4 were asked about."
+    write_scenes(tmp_path / "s.jsonl", scenes(12), tmp_path)
+    source = verb.Source(scenes=str(tmp_path / "s.jsonl"))
+    verb.generate(source, tmp_path / "c", verb.Service("rules"), Settings(limit=8), dry_run=True, bench=3)
+    assert "items: 9 (" in capsys.readouterr().out
 
 
 def test_scenes_in_both_layouts_read_alike(tmp_path: Path) -> None:
@@ -207,7 +188,85 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(tmp_path: Path, capsys: pytest
     said = capsys.readouterr().out
     assert "items: 12" in said
     assert "cost: about $" in said
+    assert "cost: about $0.00" in said  # the rules are free
+    assert "time: seconds" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_counts_what_a_retry_would_ask_also_beside_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scenes(tmp_path / "s.jsonl", scenes(), tmp_path)
+    source, out = verb.Source(scenes=str(tmp_path / "s.jsonl")), tmp_path / "out"
+    service = verb.Service(f"replay:{tmp_path / 'canned.jsonl'}")
+    (tmp_path / "canned.jsonl").write_text(json.dumps({"text": ""}) + "\n")
+    verb.generate(source, out, service, Settings())
+    with Journal(out / "journal.jsonl"):
+        for retry, count in ((False, 0), (True, 12)):
+            verb.generate(source, out, service, Settings(retry_rejected=retry), dry_run=True)
+            assert f"requests: {count}\n" in capsys.readouterr().out
+
+
+def test_a_source_that_proves_unfit_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    good, out = scenes(), tmp_path / "out"
+    for unfit, words in (([], "no picture to ask about"), ([*good, good[0]], "'000'")):
+        with pytest.raises(BadInput, match=words):
+            Run(out, Teacher(), PROMPTS, Settings(), tmp_path / "mistyped").go(unfit)
+        assert {path.name for path in out.iterdir() if path.stat().st_size} == set()
+    report, _ = Run(out, Teacher(), PROMPTS, Settings(), tmp_path / "pictures").go(good)
+    assert report["pending"] == 0
+    Run(out, Teacher(), PROMPTS, Settings(), tmp_path / "x" / ".." / "pictures").go(good)  # the same by another name
+    with pytest.raises(UsageError, match="was begun with pictures in"):
+        Run(out, Teacher(), PROMPTS, Settings(), tmp_path / "others").go(good)
+
+
+def test_torn_and_damaged_rows_and_missing_settings_are_told_in_a_sentence(tmp_path: Path) -> None:
+    parts = [tmp_path / "a", tmp_path / "b"]
+    for number, part in enumerate(parts):
+        run(part, Teacher()).go(scenes(4)[2 * number : 2 * number + 2])
+    rows = (parts[0] / "items.jsonl").read_bytes()
+    (parts[0] / "items.jsonl").write_bytes(rows + b'{"id": "torn')
+    assert reparse(parts[0])["asked"] == 6
+    assert verb.join(parts, tmp_path / "joined")["asked"] == 12
+    with pytest.raises(UsageError, match="named twice"):
+        verb.join([parts[0], parts[0]], tmp_path / "twice")
+    (parts[0] / "items.jsonl").write_bytes(rows + b'{"id": "7", "keys": {"poem": "00"}, "skipped": {}, "seed": 0}\n')
+    with pytest.raises(DamagedFile, match="line 3"):
+        reparse(parts[0])
+    (parts[1] / "settings.json").unlink()
+    with pytest.raises(BadInput, match=r"settings\.json"):
+        reparse(parts[1])
+
+
+def test_what_is_missing_is_told_by_reason_with_what_would_help(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = [*scenes(2), Scene("bare", ("A dog.",), (), Image("bare.jpg"))]
+    report, stopped = run(tmp_path / "out", Teacher(), price=Price(1.0, 10.0), max_cost_usd=0.005).go(some)
+    with pytest.raises(ServiceError, match="0 failed; 7 pending; to go on"):
+        verb.conclude(tmp_path / "out", report, stopped, "to go on")
+    assert "2 skipped: no boxes" in capsys.readouterr().err
+    with pytest.raises(ServiceError, match="run the line that asks"):
+        verb.parse_again(tmp_path / "out")
+    with pytest.raises(ServiceError, match="run the shards' lines once more"):
+        verb.join([tmp_path / "out"], tmp_path / "joined")
+
+
+def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    for mix in ("conversation=nan,detail=1", "conversation=inf,detail=1", "conversation=0", "conversation=1e999"):
+        with pytest.raises(UsageError, match="above 0"):
+            verb.shares_of("", mix)
+    with pytest.raises(UsageError, match="leave out --kinds"):
+        verb.shares_of("conversation", "detail=1")
+    with pytest.raises(UsageError, match="instead of"):
+        verb.Source(captions=tmp_path / "c.json", scenes="drawn:3").read()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file"):
+        verb.generate(verb.Source(scenes="drawn:3"), tmp_path / "file", verb.Service("rules"), Settings())
+    for row in ({"text": 5}, {"contains": "a"}, {"text": "a", "contains": None}):
+        (tmp_path / "canned.jsonl").write_text(json.dumps(row) + "\n")
+        with pytest.raises(BadInput, match="canned replies"):
+            verb.make_teacher(verb.Service(f"replay:{tmp_path / 'canned.jsonl'}"), 1)
 
 
 def test_rules_and_canned_replies_are_teachers(tmp_path: Path) -> None:
@@ -223,91 +282,3 @@ def test_rules_and_canned_replies_are_teachers(tmp_path: Path) -> None:
     assert len(rows) == 4
     with pytest.raises(UsageError, match="rules"):
         verb.make_teacher(verb.Service("rule"), 1)
-
-
-def test_batch_files_are_written_handed_in_and_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
-    monkeypatch.setattr(batch, "MAX_REQUESTS", 5)
-    provider = Provider()
-    monkeypatch.setattr(Endpoint, "open", lambda self: provider)  # noqa: ARG005
-    write_scenes(tmp_path / "s.jsonl", scenes(), tmp_path)
-    source, out = verb.Source(scenes=str(tmp_path / "s.jsonl")), tmp_path / "out"
-
-    def step(name: str) -> dict[str, Any]:
-        return verb.generate(source, out, verb.Service(model="mock"), Settings(), batch=name)
-
-    step("write")
-    assert [path.name for path in sorted(out.glob("batch-*.jsonl"))] == [f"batch-00{n}.jsonl" for n in (1, 2, 3)]
-    step("submit")
-    step("submit")
-    assert len(provider.handed_in) == 3
-    with pytest.raises(UsageError, match="collect"):
-        step("write")
-    with pytest.raises(ServiceError, match="3 batches are not finished"):
-        step("collect")
-    provider.done = True
-    with pytest.raises(ServiceError, match="1 failed, 0 pending"):  # the provider lost one
-        step("collect")
-    assert sum(1 for row in read_journal(out / "journal.jsonl") if row["event"] == "answer") == 11
-    provider.lose = False
-    step("write")
-    step("submit")
-    report = step("collect")
-    assert sum(report["kept"].values()) == 12
-    assert report["tokens"]["prompt"] > 1200  # the provider counts none
-
-
-def test_batches_ask_rejected_items_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
-    provider = Provider()
-    provider.done, provider.lose, provider.say = True, False, lambda _: "I'm sorry, no."
-    monkeypatch.setattr(Endpoint, "open", lambda self: provider)  # noqa: ARG005
-    write_scenes(tmp_path / "s.jsonl", scenes(), tmp_path)
-    source, out = verb.Source(scenes=str(tmp_path / "s.jsonl")), tmp_path / "out"
-
-    def steps(**settings: Any) -> dict[str, Any]:
-        for name in ("write", "submit", "collect"):
-            report = verb.generate(source, out, verb.Service(model="mock"), Settings(**settings), batch=name)
-        return report
-
-    assert steps()["rejected"] == {"refusal": 12}
-    provider.say = well
-    assert sum(steps(retry_rejected=True)["kept"].values()) == 12
-    again = [row for row in read_journal(out / "journal.jsonl") if row["event"] == "answer"][12:]
-    assert all(row["again"] == 1 and row["of"] != row["key"] for row in again)
-
-
-class Provider:
-    """As much of the SDK's client as batches use."""
-
-    def __init__(self) -> None:
-        self.handed_in: dict[str, str] = {}
-        self.done, self.lose, self.say = False, True, well
-        self.files = self.batches = self
-
-    async def create(self, **asked: Any) -> Any:
-        if "file" in asked:
-            self.handed_in[f"f{len(self.handed_in)}"] = asked["file"][1].read().decode()
-            return _Made(id=f"f{len(self.handed_in) - 1}")
-        return _Made(id="b" + asked["input_file_id"])
-
-    async def retrieve(self, id: str) -> Any:
-        return _Made(status="completed" if self.done else "in_progress", output_file_id=id[1:], error_file_id=None)
-
-    async def content(self, id: str) -> Any:
-        rows: list[str] = []
-        for number, line in enumerate(self.handed_in[id].splitlines()):
-            asked = json.loads(line)
-            body = {"choices": [{"message": {"content": self.say(asked["body"]["messages"])}, "finish_reason": "stop"}]}
-            fine = not (self.lose and number == 0 and id == "f0")
-            response = {"status_code": 200 if fine else 500, "body": body if fine else {}}
-            rows.append(json.dumps({"custom_id": asked["custom_id"], "response": response}))
-        return _Made(text="\n".join(rows))
-
-    async def close(self) -> None:
-        pass
-
-
-class _Made:
-    def __init__(self, **facts: Any) -> None:
-        self.__dict__.update(facts)
