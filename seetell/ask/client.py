@@ -60,7 +60,7 @@ class Endpoint:
         if not (self._key.isascii() and self._key.isprintable()):
             raise UsageError(f"The key in {key_variable} has characters that no key has: set it again, as text alone.")
         if base_url is not None and not _is_url(base_url):
-            raise UsageError("The base URL is none: it names a server, as --base-url http://localhost:8000/v1 does.")
+            raise UsageError("The base URL names no server: it should be like --base-url http://localhost:8000/v1.")
         if not self._key and base_url is None:
             raise UsageError(f"There is no key in the environment variable {key_variable}, and no --base-url to ask.")
         self._name, self.base_url, self.timeout_s = model, base_url, timeout_s

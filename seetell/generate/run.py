@@ -282,9 +282,7 @@ class _Watch:
             one = settings.price.of(ask.request.prompt_tokens, COMPLETION_TOKENS[kind])
         if self._spent() + COST_MARGIN * one * (self._limiter.under_way + 1) <= settings.max_cost_usd:
             return ""
-        return (
-            f"--max-cost {settings.max_cost_usd:g} allows no further request: ${self._spent():.4f} are spent."
-        )
+        return f"--max-cost {settings.max_cost_usd:g} allows no further request: ${self._spent():.4f} are spent."
 
     def _spent(self) -> float:
         tally = self._journal.tally
