@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from seetell.files import DamagedFile, append_jsonl, as_object
 from seetell.generate.prompts import KINDS, Kind
@@ -54,8 +54,8 @@ class ItemFile:
         self.path, self.images_dir = Path(path), images_dir
         append_jsonl(self.path).close()
         self._newest: dict[bytes, bytes] = {}
-        for line, planned in _rows(self.path, images_dir):
-            self._newest |= dict.fromkeys(_names_of(planned), _digest(line))
+        for row in _rows(self.path):
+            self._newest |= dict.fromkeys(row.items.values(), _digest(row.line))
         self._of_this_run: set[bytes] = set()
         self._file = self.path.open("ab")
         self._bytes_before = self.path.stat().st_size
@@ -63,7 +63,7 @@ class ItemFile:
     def add(self, planned: Planned) -> None:
         line = (json.dumps(_row(planned, self.images_dir), ensure_ascii=True) + "\n").encode()
         digest = _digest(line)
-        newest = dict.fromkeys(_names_of(planned), digest)
+        newest = dict.fromkeys(_names_of(planned.scene.id, (*planned.keys, *planned.skipped)).values(), digest)
         if not newest.items() <= self._newest.items():
             self._newest |= newest
             self._file.write(line)
@@ -86,22 +86,21 @@ class ItemFile:
         """What was added since the file was opened, each once."""
         self._file.flush()
         left = set(self._of_this_run)
-        for line, planned in _rows(self.path, self.images_dir):
-            if (digest := _digest(line)) in left:
+        for row in _rows(self.path):
+            if (digest := _digest(row.line)) in left:
                 left.remove(digest)
-                yield planned
+                yield row.planned(self.images_dir)
 
 
 def read_items(path: str | Path, images_dir: str | Path = "") -> Iterator[Item | tuple[Scene, Kind, str]]:
     """Every item in order, and for each one skipped its scene, kind and reason; only the newest row counts."""
     path = Path(path)
     newest: dict[bytes, int] = {}
-    for number, (_, planned) in enumerate(_rows(path, images_dir)):
-        newest |= dict.fromkeys(_names_of(planned), number)
-    for number, (_, planned) in enumerate(_rows(path, images_dir)):
-        current = {
-            kind for kind, item in zip(_kinds_of(planned), _names_of(planned), strict=True) if newest[item] == number
-        }
+    for row in _rows(path):
+        newest |= dict.fromkeys(row.items.values(), row.number)
+    for row in _rows(path):
+        current = {kind for kind, item in row.items.items() if newest[item] == row.number}
+        planned = row.planned(images_dir)
         yield from (item for item in items_of(planned) if item.kind in current)
         for kind, reason in planned.skipped.items():
             if kind in current:
@@ -116,8 +115,8 @@ def items_of(planned: Planned) -> Iterator[Item]:
 
 def copy_items(path: str | Path, to: BinaryIO) -> None:
     """Writes a file's whole rows after others."""
-    for line, _ in _rows(Path(path), ""):
-        to.write(line)
+    for row in _rows(Path(path)):
+        to.write(row.line)
 
 
 def _row(planned: Planned, images_dir: str | Path) -> dict[str, Any]:
@@ -130,46 +129,54 @@ def _row(planned: Planned, images_dir: str | Path) -> dict[str, Any]:
     return row
 
 
-def _rows(path: Path, images_dir: str | Path) -> Iterator[tuple[bytes, Planned]]:
-    """Every row with its line; a torn last line is passed over."""
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A line of the file that is an object by kind; `items` has a short name for the picture with each of its kinds."""
+
+    path: Path
+    number: int
+    line: bytes
+    values: dict[str, Any]
+    items: dict[str, bytes]
+
+    def planned(self, images_dir: str | Path) -> Planned:
+        keys, skipped, again = (self.values.get(name, {}) for name in ("keys", "skipped", "again"))
+        question = str(self.values.get("question", ""))
+        try:
+            for key in keys.values():
+                bytes.fromhex(key)
+            return Planned(
+                scene_of(self.values, images_dir), keys, skipped, again, question, int(self.values.get("seed", 0))
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise _damaged(self.path, self.number, str(error)) from None
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """Every row; a torn last line is passed over."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                row = json.loads(line)
+                row = as_object(json.loads(line)) or {}
             except ValueError:
                 if not line.endswith(b"\n"):
                     return
-                row = None
-            try:
-                planned = _planned(as_object(row) or {}, images_dir)
-            except (KeyError, ValueError, TypeError) as error:
-                raise DamagedFile(f"{path}, line {number}, is not an item ({error}); was it changed by hand?") from None
-            yield line.rstrip(b"\n") + b"\n", planned
+                row = {}
+            keys, skipped, again = (as_object(row.get(name, {})) for name in ("keys", "skipped", "again"))
+            if "id" not in row or keys is None or skipped is None or again is None:
+                raise _damaged(path, number, "it has no 'id' with 'keys' and 'skipped' by kind")
+            if unknown := {*keys, *skipped, *again} - set(KINDS):
+                raise _damaged(path, number, f"there is no kind {min(unknown)!r}")
+            names = _names_of(str(row["id"]), (*keys, *skipped))
+            yield _Row(path, number, line.rstrip(b"\n") + b"\n", row, names)
 
 
-def _planned(row: dict[str, Any], images_dir: str | Path) -> Planned:
-    keys, skipped, again = (as_object(each) for each in (row["keys"], row["skipped"], row.get("again", {})))
-    if keys is None or skipped is None or again is None or not {*keys, *skipped, *again} <= set(KINDS):
-        raise ValueError("'keys', 'skipped' and 'again' are by kind")
-    for key in keys.values():
-        bytes.fromhex(key)
-    return Planned(
-        scene_of(row, images_dir),
-        cast("dict[Kind, str]", keys),
-        cast("dict[Kind, str]", {kind: str(reason) for kind, reason in skipped.items()}),
-        cast("dict[Kind, str]", {kind: str(mark) for kind, mark in again.items()}),
-        str(row.get("question", "")),
-        int(row["seed"]),
-    )
+def _damaged(path: Path, number: int, why: str) -> DamagedFile:
+    return DamagedFile(f"{path}, line {number}, is not an item ({why}); was it changed by hand?")
 
 
-def _kinds_of(planned: Planned) -> tuple[Kind, ...]:
-    return (*planned.keys, *planned.skipped)
-
-
-def _names_of(planned: Planned) -> tuple[bytes, ...]:
-    """A short name for the picture with each of the kinds."""
-    return tuple(_digest(f"{kind} {planned.scene.id}".encode(errors="surrogatepass")) for kind in _kinds_of(planned))
+def _names_of(id: str, kinds: Iterable[str]) -> dict[str, bytes]:
+    return {kind: _digest(f"{kind} {id}".encode(errors="surrogatepass")) for kind in kinds}
 
 
 def _digest(line: bytes) -> bytes:

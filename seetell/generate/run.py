@@ -101,14 +101,14 @@ class Run:
         by_kind, skipped = Counter[Kind](), Counter[str]()
         prompt_tokens = completion_tokens = answered = 0
         for number, scene in self.pictures(scenes):
-            planned = self._planned(number, scene, known)
+            planned, requests = self._planned(number, scene, known)
             by_kind.update(list(planned.keys))
             skipped.update(planned.skipped.values())
             for item in items_of(planned):
                 if journal is not None and item.key in journal and not self._asks_again(item, journal):
                     answered += 1
                     continue
-                prompt_tokens += self.request(item.kind, scene).prompt_tokens
+                prompt_tokens += requests[item.kind].prompt_tokens
                 completion_tokens += COMPLETION_TOKENS[item.kind]
             if items is not None:
                 items.add(replace(planned, scene=self._with_file(scene)))
@@ -148,20 +148,18 @@ class Run:
         finally:
             items.close()
 
-    def _planned(self, number: int, scene: Scene, known: set[bytes]) -> Planned:
-        keys: dict[Kind, str] = {}
+    def _planned(self, number: int, scene: Scene, known: set[bytes]) -> tuple[Planned, dict[Kind, Request]]:
+        requests: dict[Kind, Request] = {}
         lacking: dict[Kind, str] = {}
-        again: dict[Kind, str] = {}
         for kind in self._kinds_of(number):
             if reason := self.prompts.lacks(kind, scene):
                 lacking[kind] = reason
-                continue
-            request = self._distinct(self.request(kind, scene), known)
-            keys[kind] = request.key
-            if request.again:
-                again[kind] = request.again
+            else:
+                requests[kind] = self._distinct(self.request(kind, scene), known)
+        keys: dict[Kind, str] = {kind: request.key for kind, request in requests.items()}
+        again: dict[Kind, str] = {kind: request.again for kind, request in requests.items() if request.again}
         question = self.prompts.detail_question(scene, self.settings.seed) if "detail" in keys else ""
-        return Planned(scene, keys, lacking, again, question, self.settings.seed)
+        return Planned(scene, keys, lacking, again, question, self.settings.seed), requests
 
     def _asks_again(self, item: Item, journal: Journal) -> bool:
         return self.settings.retry_rejected and isinstance(outcome(item, journal), Rejected)
