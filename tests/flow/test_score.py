@@ -137,7 +137,7 @@ def test_pope_joins_by_picture_and_question(tmp_path: Path, capsys: pytest.Captu
     two = [row for row in questions.read_text().splitlines() if json.loads(row)["category"] != "random"]
     numbers = {json.loads(row)["question_id"] for row in two}
     some = lines(tmp_path / "some.jsonl", [row for row in map(json.loads, kept) if row["question_id"] in numbers])
-    asked = lines(tmp_path / "asked.jsonl", map(json.loads, two))
+    asked = lines(tmp_path / "asked.jsonl", [json.loads(row) for row in two])
     code, told, _ = run(capsys, "pope", "--answers", some, "--questions", asked, "--truth", tmp_path)
     assert (code, told["n"], told["metrics"]["f1"]) == (0, 4, 100)
     (tmp_path / "elsewhere").rename(tmp_path / "coco_pope_random.json")
