@@ -35,7 +35,7 @@ class Progress:
     last_loss: float | None = None
 
 
-METRICS, NOT_FINITE, REFUSED, BOARD = "metrics.jsonl", "not_finite.jsonl", "refused.jsonl", "tensorboard"
+LOGS = METRICS, NOT_FINITE, REFUSED, BOARD = "metrics.jsonl", "not_finite.jsonl", "refused.jsonl", "tensorboard"
 
 
 class RunLog:

@@ -20,8 +20,10 @@ from seetell.config import differences, freeze, thaw
 from seetell.console import UsageError, say
 from seetell.files import MANIFEST, read_json, sha256_file, sha256_text, write_json
 from seetell.model.device import pick_device
-from seetell.train.log import has_learned, remove_logs
+from seetell.train.log import LOGS, has_learned, remove_logs
 from seetell.train.recipe import Model, Recipe
+
+MODELS = ("aligned", "model")
 
 
 @dataclass(slots=True)
@@ -55,6 +57,7 @@ def open_record(recipe: Recipe, out: Path, device: str) -> Record:
             say(f"This run goes on with other software than it began with ({change}): its last bits may differ.")
     else:
         record = now
+        _refuse_unknown(out)
         remove_logs(out)
         write_json(out / "recipe.json", freeze(recipe))
         record.save(out)
@@ -64,10 +67,24 @@ def open_record(recipe: Recipe, out: Path, device: str) -> Record:
 
 def _has_begun(out: Path) -> bool:
     """Whether something was trained there: a finished model, a checkpoint, or a step that was taken."""
-    if not ((out / "recipe.json").exists() and (out / "run.json").exists()):
+    if not _is_known(out):
         return False
-    finished = any((out / name / MANIFEST).exists() for name in ("aligned", "model"))
+    finished = any((out / name / MANIFEST).exists() for name in MODELS)
     return finished or any(out.glob("checkpoints/*/step-*")) or has_learned(out)
+
+
+def _is_known(out: Path) -> bool:
+    return (out / "recipe.json").exists() and (out / "run.json").exists()
+
+
+def _refuse_unknown(out: Path) -> None:
+    """What stands where a run would write, and is of no run known here, is not ours to remove."""
+    names = MODELS if _is_known(out) else (*MODELS, "checkpoints", "report.json", *LOGS)
+    if found := [name for name in names if (out / name).exists()]:
+        raise UsageError(
+            f"{out} holds {', '.join(found)} of no run recorded there (recipe.json, run.json): a run would overwrite "
+            "that. Give another --out."
+        )
 
 
 def check_data(record: Record, out: Path, stage: str, digest: str) -> None:

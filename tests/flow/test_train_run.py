@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -131,6 +132,27 @@ def test_a_start_that_failed_binds_nobody(world: Path, undisturbed: Path, tmp_pa
     train(recipe, tmp_path, device="cpu")
     assert_same_weights(undisturbed, tmp_path)
     assert not list(read_jsonl(tmp_path / "refused.jsonl"))
+
+
+@pytest.mark.parametrize("mine", ["model/weights.bin", "tensorboard/events", "metrics.jsonl"])
+def test_what_no_run_wrote_is_never_overwritten(world: Path, tmp_path: Path, mine: str) -> None:
+    (tmp_path / mine).parent.mkdir(exist_ok=True)
+    (tmp_path / mine).write_text('{"loss": 1}\n')
+    with pytest.raises(UsageError, match=f"holds {mine.split('/')[0]} of no run recorded there"):
+        train(recipe_of(world), tmp_path, device="cpu")
+    assert (tmp_path / mine).read_text() == '{"loss": 1}\n'
+
+
+def test_a_finished_run_without_its_record_is_kept_and_not_taken_for_another(
+    world: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    (out / "recipe.json").unlink()
+    with pytest.raises(UsageError, match="holds aligned, model, "):
+        train(replace(recipe_of(world), seed=5), out, device="cpu")
+    assert (out / "metrics.jsonl").read_bytes() == (undisturbed / "metrics.jsonl").read_bytes()
+    assert_same_weights(undisturbed, out)
 
 
 def test_the_largest_seed_is_a_seed(world: Path, tmp_path: Path) -> None:
