@@ -180,8 +180,9 @@ class JinjaTemplate:
         if not (self.tokenizer.prefix_ids and self.tokenizer.bos):
             return self.source
         bos = json.dumps(self.tokenizer.bos)
+        # The newline goes with its tag, and lets the source begin a line: blanks before its first tag are dropped then.
         return (
-            f"{{%- set whole +%}}{self.source.removesuffix(_LINE)}{{%+ endset -%}}"
+            f"{{%- set whole %}}\n{self.source.removesuffix(_LINE)}{{%+ endset -%}}"
             f"{{{{- whole[{len(self.tokenizer.bos)}:] if whole.startswith({bos}) else whole -}}}}"
         )
 

@@ -7,7 +7,7 @@ from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import JinjaTemplate, own_template
 from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
-from seetell.encode.templates import TEMPLATES
+from seetell.encode.templates import TEMPLATES, Span, render
 from seetell.encode.tokenizer import Tokenizer
 from seetell.types import Conversation, Image, Rejected, Turn
 from tests import tiny_tokenizers
@@ -142,6 +142,18 @@ def test_inner_begin_tokens_are_kept_and_the_first_is_there_once() -> None:
         places = (sample.ids == tokenizer.control("bos_token")[0]).nonzero().flatten().tolist()
         assert len(places) == 2
         assert places[0] == 0
+
+
+@pytest.mark.parametrize("before", ["", "  ", "\n", "\n  ", "  {# a remark #}\n"])
+@pytest.mark.parametrize("after", ["", "\n", "\n\n"])
+def test_only_the_first_begin_token_is_left_out_whatever_stands_around_the_source(before: str, after: str) -> None:
+    tokenizer = tiny_tokenizers.byte_level()
+    source = f"{before}{{% if true %}}{{{{ bos_token }}}}{{% endif %}}{INST.removeprefix('{{ bos_token }}')}{after}"
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}]
+    own = tokenizer.hf.apply_chat_template(messages, chat_template=source, tokenize=False)
+    template = JinjaTemplate(source, tokenizer)
+    ours = render(Conversation("c", (Turn("user", ("Hi",)), Turn("assistant", ("Yes",)))), template)
+    assert "".join(span.text for span in ours if isinstance(span, Span)) == str(own).removeprefix(tokenizer.bos or "")
 
 
 def test_turns_that_a_template_has_no_place_for_reject_their_conversation() -> None:
