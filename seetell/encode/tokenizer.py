@@ -148,19 +148,22 @@ def load_tokenizer(path_or_name: str | Path) -> Tokenizer:
         hf = AutoTokenizer.from_pretrained(name)
     except Exception as error:  # the tokenizers library raises bare ones at damaged files
         raise _failure(name, error) from error
+    if not isinstance(hf, PreTrainedTokenizerFast):
+        raise BadInput(f"the tokenizer in {name} is of a kind without a tokenizer.json: choose another language model")
     return Tokenizer(hf)
 
 
 def _failure(name: str, error: Exception) -> SeetellError:
     """A folder that is not there or damaged is bad input; what the hub should have given is the hub's failure."""
     said = f"no tokenizer can be loaded from {name}"
+    why = " ".join(str(error).split())[:300] or type(error).__name__
     if Path(name).is_dir():
-        return BadInput(f"{said}: {' '.join(str(error).split())[:300]}")
+        return BadInput(f"{said}: {why}")
     try:
         validate_repo_id(name)
     except HFValidationError:
         return BadInput(f"{said}: there is no such folder, and it is no name on the hub")
-    return ServiceError(f"{said}: it is no folder here, and the hub did not give it: {str(error).splitlines()[0]}")
+    return ServiceError(f"{said}: it is no folder here, and the hub did not give it: {why}")
 
 
 def _with_settings(hf: PreTrainedTokenizerFast, name: str) -> PreTrainedTokenizerFast:

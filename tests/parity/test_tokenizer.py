@@ -9,6 +9,7 @@ import pytest
 import sentencepiece
 from transformers import AutoTokenizer
 
+from seetell.console import BadInput, ServiceError
 from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
@@ -132,6 +133,21 @@ def test_a_folder_with_nothing_but_a_sentencepiece_file_loads(tmp_path: Path) ->
     assert loaded.hf.pad_token == "<unk>"
     assert loaded.hf.chat_template == "x"
     assert loaded.encode_text("a red  house") == tiny_tokenizers.llama().encode_text("a red  house")
+
+
+def test_a_tokenizer_of_no_use_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "vocab.json").write_text("{}")
+    (tmp_path / "merges.txt").write_text("#version\n")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "ctrl"}))
+    with pytest.raises(BadInput, match=r"without a tokenizer\.json: choose another"):
+        load_tokenizer(tmp_path)
+
+    def fail(*_: object) -> None:
+        raise ImportError
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", fail)
+    with pytest.raises(ServiceError, match="the hub did not give it: ImportError"):
+        load_tokenizer("nobody/nothing")
 
 
 # -------------------------------------------------------------------- ids of LLaVA's own code, real Llama tokenizer
