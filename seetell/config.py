@@ -161,7 +161,7 @@ def _changed_inside(value: Any, kind: Any, inside: Mapping[str, Sequence[_Change
     if _is_sequence(value):
         parts = list(value)
         for name, changes in inside.items():
-            if not name.isdigit() or int(name) >= len(value):
+            if not name.isdecimal() or int(name) >= len(value):
                 raise ConfigError(
                     f'{changes[0].where}: name one of its {len(value)} parts by number, from 0, not "{name}"'
                 )

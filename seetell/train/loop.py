@@ -108,9 +108,8 @@ def fit(
     learner.model.train()
     with progress(log.stage, total=len(plan.lengths) * plan.epochs, done=state.samples) as bar:
         for step_data in data:
-            torch.manual_seed(
-                (plan.seed * 1_000_003 + state.step) % 2**SEED_BITS
-            )  # what is random in a step belongs to the step
+            # What is random in a step belongs to the step.
+            torch.manual_seed((plan.seed * 1_000_003 + state.step) % 2**SEED_BITS)
             rates = set_lr(learner.optimizer, learner.stage, state.step, plan.steps)
             report = train_step(learner, step_data.micro_batches)
             state.seconds = seconds_before + time.monotonic() - began_s
@@ -132,7 +131,8 @@ def fit(
                 saved_s = time.monotonic()
             if stopping:
                 return False
-    if state.not_finite_in_a_row:  # what would be saved now is not what the last steps were to make of it
+    learnt = (weight for weight in learner.model.parameters() if weight.requires_grad)
+    if state.not_finite_in_a_row and not all(torch.isfinite(weight).all() for weight in learnt):
         raise Failed(_diverged(log, state))
     log.flush()
     return True
@@ -190,5 +190,5 @@ def _diverged(log: RunLog, state: Progress) -> str:
     steps = f"{count} steps in a row, up to step {state.step}" if count > 1 else f"step {state.step}, the last"
     return (
         f"The loss of {log.stage} was not finite in {steps}: no weight was moved there and the last good checkpoint is "
-        f"kept. The samples are named in {log.not_finite_file}; look at them, or lower the lr."
+        f"kept. The samples are named in {log.not_finite_file}; look at them, or begin again with a lower lr in another --out."
     )

@@ -8,6 +8,7 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from seetell.console import BadInput, Failed, UsageError
 from seetell.encode.processor import Processor
 from seetell.files import read_json, read_jsonl
 from seetell.model.weights import load_model
+from seetell.train import loop
 from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.record import only_run
 from seetell.train.run import train
@@ -241,6 +243,22 @@ def test_a_run_that_ends_on_a_step_that_was_not_finite_fails(
     else:
         train(recipe, tmp_path, device="cpu", observers=[spoil], observe_every=1)
         assert "tune: 1 of 6 steps were not taken, for their loss was not finite" in capsys.readouterr().err
+
+
+def test_a_last_step_without_a_finite_loss_costs_a_sound_model_nothing(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = iter(range(1, 100))
+    real = loop.train_step
+
+    def unlucky(*arguments: Any) -> loop.StepReport:
+        report = real(*arguments)
+        return report if next(steps) < 6 else replace(report, loss=float("inf"), taken=False)
+
+    monkeypatch.setattr(loop, "train_step", unlucky)
+    train(replace(recipe_of(world), align=None), tmp_path, device="cpu")
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+    assert "tune: 1 of 6 steps were not taken, for their loss was not finite" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("cached", [False, True])
