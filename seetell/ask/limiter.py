@@ -56,37 +56,36 @@ class Pace:
 
     def leave(self, now: float) -> float:
         """A request leaves; returns the seconds until the next one may."""
+        if self._sent >= self._round + self.SPARE:
+            return 1 / self._otherwise
+        self._began, self._until = min(self._began, now), now
         self._sent += 1
-        if self._sent <= self._round + self.SPARE:
-            self._until = now
-            return 1 / self.per_s
-        return 1 / self._otherwise
+        return 1 / self.per_s
 
     def hear(self, left_at: float, refused: bool, now: float) -> bool:
         """Judges by what became of a request that left at `left_at`; true when the pace proved too high."""
         if not self._since <= left_at <= self._until:  # it left at another pace
             return False
-        self._began = min(self._began, left_at)
         self._last.append(refused)
         self._heard += 1
         self._refused += refused
         if self._measuring:
-            return self._heard >= self._round and self._measure(left_at, now)
+            return self._heard >= self._round and self._measure(now)
         if sum(self._last) >= self.MANY:
-            self._lower(left_at, now)
+            self._lower(now)
             return True
         if self._heard >= self._round:
-            self._went_well(left_at, now)
+            self._went_well(now)
         return False
 
-    def _measure(self, left_at: float, now: float) -> bool:
-        admitted, sent_per_s = self._heard - self._refused, self._rate(left_at, self._heard)
+    def _measure(self, now: float) -> bool:
+        admitted_per_s, sent_per_s = self._admitted_per_s(), self._sent_per_s()
         saturated = self._refused >= self._heard / 5
-        if admitted == 0:
+        if admitted_per_s == 0:
             self.per_s = max(self.LOWEST, sent_per_s / 8)
         elif saturated:
             self._measuring, self._too_high, self._round = False, self.per_s, self.ROUND
-            self.per_s = max(self.LOWEST, 0.97 * self._rate(left_at, admitted))
+            self.per_s = max(self.LOWEST, 0.97 * admitted_per_s)
         else:
             self.per_s = 4 * min(self.per_s, sent_per_s)
         if self._measuring:
@@ -97,19 +96,18 @@ class Pace:
     def _to_measure(self) -> int:
         return max(self.MEASURED, int(self.MEASURED_S * self.per_s))
 
-    def _lower(self, left_at: float, now: float) -> None:
+    def _lower(self, now: float) -> None:
         self._too_high = self.per_s
         if 0 < self._well < 0.999 * self.per_s:
             self.per_s = self._well
             self._step = max(self.SMALLEST_STEP, self._step / 2)
             self._round = min(self.LONGEST_ROUND, 2 * self._round)
         else:
-            admitted = self._rate(left_at, self._heard - self._refused)
-            self.per_s = max(self.LOWEST, min(0.9 * self.per_s, max(0.5 * self.per_s, admitted)))
+            self.per_s = max(self.LOWEST, min(0.9 * self.per_s, max(0.5 * self.per_s, self._admitted_per_s())))
             self._well, self._round, self._step = 0.0, self.ROUND, self.STEP
         self._begin(now, otherwise=self.per_s)
 
-    def _went_well(self, left_at: float, now: float) -> None:
+    def _went_well(self, now: float) -> None:
         self._well = self.per_s
         if self._refused <= self.FEW * self._heard:
             if self.per_s < self.NEAR * self._too_high < math.inf:
@@ -117,12 +115,15 @@ class Pace:
             else:
                 raised = self.per_s * (1 + self._step)
                 self._step = min(self.STEP, 1.5 * self._step)
-            self.per_s = max(self.per_s, min(raised, 2 * self._rate(left_at, self._heard)))
+            self.per_s = max(self.per_s, min(raised, 2 * self._sent_per_s()))
         self._begin(now, otherwise=self._well)
 
-    def _rate(self, left_at: float, count: int) -> float:
-        """`count` requests a second, from the first of the round to the one that left at `left_at` and its turn."""
-        return count / max(1e-3, left_at - self._began + 1 / self.per_s)
+    def _sent_per_s(self) -> float:
+        """How fast the round's requests really left, whichever of them are heard of first."""
+        return self._sent / max(1e-3, self._until - self._began + 1 / self.per_s)
+
+    def _admitted_per_s(self) -> float:
+        return self._sent_per_s() * (self._heard - self._refused) / self._heard
 
     def _begin(self, now: float, otherwise: float) -> None:
         self._since, self._until, self._began, self._otherwise = now, -math.inf, math.inf, otherwise

@@ -37,16 +37,27 @@ class Bucket:
 
 
 def simulate(
-    limiter: Limiter, clock: Clock, bucket: Bucket, seconds: float, latency_s: float, work: int = 10**9
+    limiter: Limiter,
+    clock: Clock,
+    bucket: Bucket,
+    seconds: float,
+    latency_s: float,
+    work: int = 10**9,
+    uneven: random.Random | None = None,
 ) -> float:
-    """Lets the limiter ask the bucket; returns how long it took."""
+    """Lets the limiter ask the bucket; returns how long it took. With `uneven`, replies take now more and now less
+    than `latency_s` and overtake one another, and a 429 comes at once."""
     started, coming_back, number = clock.now, [], 0
     while clock.now < started + seconds and bucket.admitted < work:
         pause_s = limiter.pause_s(100)
         if pause_s == 0:
             left_at = limiter.leave(100)
             number += 1
-            heapq.heappush(coming_back, (clock.now + latency_s, number, left_at, bucket.ask(clock.now)))
+            admitted = bucket.ask(clock.now)
+            back_s = latency_s
+            if uneven is not None:
+                back_s = uneven.expovariate(1 / latency_s) if admitted else 0.05
+            heapq.heappush(coming_back, (clock.now + back_s, number, left_at, admitted))
             continue
         soonest = coming_back[0][0] if coming_back else float("inf")
         clock.now = min(soonest, clock.now + max(pause_s, 0.001))
@@ -83,6 +94,15 @@ def test_an_endpoint_with_a_rate_is_kept_busy_and_not_pestered(rate: float, late
     assert bucket.admitted >= work
     assert bucket.admitted / (rate * took_s) >= 0.9
     assert bucket.refused <= 0.6 * bucket.admitted
+
+
+@pytest.mark.parametrize("seed", [0, 6, 8, 18, 50])
+def test_replies_that_overtake_one_another_make_no_pace_that_pesters(seed: int) -> None:
+    clock, rate = Clock(), 40.0
+    limiter, bucket = Limiter(256, clock=clock), Bucket(rate, rate, clock.now)
+    took_s = simulate(limiter, clock, bucket, 120, 1.0, work=3000, uneven=random.Random(seed))
+    assert bucket.refused <= 0.3 * bucket.admitted
+    assert bucket.admitted / (rate * took_s) >= 0.9
 
 
 def test_chance_429s_do_not_stop_the_work() -> None:
