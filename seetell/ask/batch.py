@@ -156,7 +156,7 @@ def _completion(body: dict[str, Any]) -> Completion | None:
 
 
 def _rows(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines():
+    for line in text.split("\n"):  # and nowhere else: a reply may hold other ends of lines, such as U+2028
         if line.strip():
             try:
                 yield as_object(json.loads(line)) or {}

@@ -74,6 +74,21 @@ def test_batches_ask_rejected_items_once_more(tmp_path: Path, monkeypatch: pytes
     assert all(row["again"] == 1 and row["of"] != row["key"] for row in again)
 
 
+def test_a_reply_with_other_ends_of_lines_is_collected_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    provider = Provider()
+    provider.done, provider.lose = True, False
+    provider.say = lambda messages: well(messages).replace(" ", "\u2028", 1)
+    monkeypatch.setattr(Endpoint, "open", lambda self: provider)  # noqa: ARG005
+    write_scenes(tmp_path / "s.jsonl", scenes(), tmp_path)
+    source, out = verb.Source(scenes=str(tmp_path / "s.jsonl")), tmp_path / "out"
+    for name in ("write", "submit", "collect"):
+        verb.generate(source, out, verb.Service(model="mock"), Settings(), batch=name)
+    answers = [row["text"] for row in read_journal(out / "journal.jsonl") if row["event"] == "answer"]
+    assert len(answers) == 12
+    assert all("\u2028" in text for text in answers)
+
+
 class Provider:
     """As much of the SDK's client as batches use."""
 
@@ -99,7 +114,7 @@ class Provider:
             body = {"choices": [{"message": {"content": self.say(asked["body"]["messages"])}, "finish_reason": "stop"}]}
             fine = not (self.lose and number == 0 and id == "f0")
             response = {"status_code": 200 if fine else 500, "body": body if fine else {}}
-            rows.append(json.dumps({"custom_id": asked["custom_id"], "response": response}))
+            rows.append(json.dumps({"custom_id": asked["custom_id"], "response": response}, ensure_ascii=False))
         return _Made(text="\n".join(rows))
 
     async def close(self) -> None:
