@@ -180,7 +180,8 @@ def read_grade(reply: str) -> float | Refused:
     lines = [line for line in _plain(reply).split("\n") if re.search(r"\d", line)]
     if not lines:
         return Refused("no grade" if reply.strip() else "empty verdict")
-    numbers = {float(number) for number in re.findall(rf"(?<![\d.-]){NUMBER}(?![\d]|\.\d)", lines[-1])}
+    # A dash after a digit is a range's (`0.5-0.6`), any other is a minus.
+    numbers = {float(number) for number in re.findall(rf"(?<![\d.])(?<!(?<!\d)-){NUMBER}(?![\d]|\.\d)", lines[-1])}
     if len(numbers) != 1:
         return Refused("several grades" if numbers else "no grade")
     grade = numbers.pop()

@@ -163,6 +163,6 @@ def test_grades(text: str, grade: float) -> None:
     assert read_grade(text) == grade
 
 
-@pytest.mark.parametrize("text", ["", "good", "7", "0.5 or 0.6", "-", "-0.5"])
+@pytest.mark.parametrize("text", ["", "good", "7", "0.5 or 0.6", "0.5-0.6", "-", "-0.5"])
 def test_no_grade(text: str) -> None:
     assert isinstance(read_grade(text), Refused)
