@@ -35,7 +35,7 @@ _ODD = str.maketrans(
         **dict.fromkeys(map(chr, (*range(9), 11, 12, *range(14, 32))), None),
     }
 )
-_THOUGHTS = re.compile(r"\s*<think>(.*?</think>)?\s*", re.DOTALL)
+_THOUGHTS, _THOUGHTS_END = "<think>", "</think>"
 _FENCE = re.compile(r"\s*```[a-z]*\n(.*?)\n?```\s*", re.DOTALL)
 _HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]+", re.MULTILINE)
 _INLINE_SEPARATOR = re.compile(r"(?<=[^\s=])[^\S\n]{0,3}={3,}[^\S\n]{0,3}|(?<!=)={3,}[^\S\n]{0,3}(?=[^\s=])")
@@ -110,10 +110,11 @@ def _readable(completion: Completion, repairs: list[str]) -> str:
     plain = text.translate(_ODD).encode(errors="ignore").decode()
     if plain != text:
         repairs.append("odd characters replaced")
-    if thoughts := _THOUGHTS.match(plain):
-        if thoughts[1] is None:
-            raise _Unfit("cut off", "the reply is thoughts without an end")
-        plain = plain[thoughts.end() :]
+    begun, (thoughts, ended, rest) = plain.lstrip().startswith(_THOUGHTS), plain.partition(_THOUGHTS_END)
+    if begun and not ended:
+        raise _Unfit("cut off", "the reply is thoughts without an end")
+    if ended and (begun or _THOUGHTS not in thoughts):  # where the prompt began them, the reply holds their end alone
+        plain = rest.lstrip()
         repairs.append("thoughts removed")
     if fenced := _FENCE.fullmatch(plain):
         plain = fenced[1]

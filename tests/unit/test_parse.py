@@ -73,6 +73,7 @@ MENDED = {
     "an absent thing": (f"{TWO}\nQuestion:\nIs there a cat?\n===\nAnswer:\nYes, it sleeps.\n===",
                         {"pair about an absent thing dropped"}),
     "thoughts": (f"<think>\nThe captions say:\nQuestion: no.\n</think>\n\n{TWO}", {"thoughts removed"}),
+    "thoughts begun by the prompt": (f"The captions say:\nQuestion: no.\n</think>\n\n{TWO}", {"thoughts removed"}),
     "odd quotes": (TWO.replace("a dog", "a\u00a0dog\u200b"), {"odd characters replaced"}),
     "control characters": (TWO.replace("a dog", "a dog\x00\ud800"), {"odd characters replaced"}),
 }  # fmt: skip
