@@ -2,9 +2,9 @@
 
 Every mode gives the grey levels of transformers' Pillow processors: `square` is CLIP's (the shorter edge to
 `side_px`, then the middle is cut out), `pad` is LLaVA-1.5's (a square canvas in the mean colour first),
-`stretch` is SigLIP's (both edges to `side_px`). The one exception: a picture longer than 12,000 pixels is made that long
-before it is padded, for its whole square would take gigabytes. Pixels stay bytes; the mean and the standard deviation are
-applied on the device.
+`stretch` is SigLIP's (both edges to `side_px`). The one exception: a picture longer than 12,000 pixels is made that
+long before it is padded, for its whole square would take gigabytes. Pixels stay bytes; the mean and the standard
+deviation are applied on the device.
 
 Shapes: N pictures, 3 channels, H = W = side_px.
 """

@@ -190,5 +190,6 @@ def _diverged(log: RunLog, state: Progress) -> str:
     steps = f"{count} steps in a row, up to step {state.step}" if count > 1 else f"step {state.step}, the last"
     return (
         f"The loss of {log.stage} was not finite in {steps}: no weight was moved there and the last good checkpoint is "
-        f"kept. The samples are named in {log.not_finite_file}; look at them, or begin again with a lower lr in another --out."
+        f"kept. The samples are named in {log.not_finite_file}; look at them, or begin again in another --out with a "
+        "lower lr."
     )
