@@ -36,7 +36,7 @@ def _is_size(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and 0 <= value < math.inf)
 
 
-# What the members of an entry must be, where they are there.
+# What the members of an entry must be, where they are there; one that is not needed may be null.
 KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "id": ("a number or a text", _is_id),
     "image_id": ("a number or a text", _is_id),
@@ -133,7 +133,7 @@ class _AnnotationFile:
             if missing := [key for key in keys if key not in found]:
                 raise BadInput(f"{self.path}: entry {number} of {name!r} has no {missing[0]!r}.")
             for key, (what, is_one) in KINDS.items():
-                if key in found and not is_one(found[key]):
+                if (key in keys or found.get(key) is not None) and not is_one(found[key]):
                     value = reprlib.repr(found[key])
                     raise BadInput(f"{self.path}: {key!r} of entry {number} of {name!r} must be {what}, not {value}.")
             yield found

@@ -115,6 +115,12 @@ def test_a_picture_needs_its_size_for_boxes_alone(tmp_path: Path) -> None:
         list(read_coco(instances=instances(tmp_path, box(), images=pictures)))
 
 
+def test_what_is_not_needed_may_be_null(tmp_path: Path) -> None:
+    said = {"id": None, "image_id": 3, "category_id": None, "caption": "A dog."}
+    path = write(tmp_path / "captions.json", {"images": PICTURES, "annotations": [said]})
+    assert [scene.captions for scene in read_coco(path)] == [(), ("A dog.",)]
+
+
 def test_one_kind_of_file_in_the_place_of_the_other_is_told(tmp_path: Path) -> None:
     captions, boxes = write(tmp_path / "captions.json", CAPTIONS), instances(tmp_path, box())
     with pytest.raises(BadInput, match="has no 'caption'"):
