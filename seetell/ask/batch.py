@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from seetell.console import BadInput, ServiceError, UsageError
 from seetell.files import as_list, as_object, read_json, read_jsonl, write_json
 
 T = TypeVar("T")
+KEY = re.compile(r"[0-9a-f]{32}")
 
 STATE = "batches.json"
 URL = "/v1/chat/completions"
@@ -123,7 +125,7 @@ def _prompt_tokens(path: Path) -> dict[str, int]:
 
 def _take(journal: Journal, text: str, asked: _Asked) -> None:
     """Rows of a result file into the journal, each once."""
-    for row in _rows(text):
+    for row in list(_rows(text)):  # all of them are looked at before the first is taken
         key = str(row["custom_id"])
         repeat = asked.repeats.get(key, {"of": "", "again": 0})
         first = repeat["of"] or key
@@ -156,12 +158,16 @@ def _completion(body: dict[str, Any]) -> Completion | None:
 
 
 def _rows(text: str) -> Iterator[dict[str, Any]]:
+    """The result's rows, each of which names a request by its key."""
     for line in text.split("\n"):  # and nowhere else: a reply may hold other ends of lines, such as U+2028
         if line.strip():
             try:
-                yield as_object(json.loads(line)) or {}
+                row = as_object(json.loads(line)) or {}
             except ValueError:
                 raise ServiceError(f"The provider's result file is not JSON lines: {line[:60]!r}.") from None
+            if not KEY.fullmatch(str(row.get("custom_id"))):
+                raise ServiceError(f"A row of the provider's result file names no request of ours: {line[:60]!r}.")
+            yield row
 
 
 def _state(out: Path) -> dict[str, dict[str, Any]]:

@@ -13,8 +13,8 @@ from seetell.console import say
 from seetell.files import write_json
 
 WEIGHTS = Path(__file__).parent / "weights"
-LANGUAGE_S = 3600.0
-VISION_S = 3300.0
+LANGUAGE_S = 7200.0
+VISION_S = 9000.0
 
 
 def rebuild(folder: Path = WEIGHTS, language_s: float = LANGUAGE_S, vision_s: float = VISION_S) -> dict[str, object]:

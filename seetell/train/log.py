@@ -7,7 +7,6 @@ run's files read as an undisturbed one's.
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seetell.files import append_jsonl, read_jsonl, write_atomic
+from seetell.files import append_jsonl, json_text, read_jsonl, write_atomic
 from seetell.types import Rejected
 
 
@@ -107,7 +106,7 @@ def _drop_after(path: Path, stage: str, step: int) -> None:
     rows = list(read_jsonl(path))
     kept = [row for row in rows if row["stage"] != stage or row["step"] <= step]
     if len(kept) < len(rows):
-        write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+        write_atomic(path, "".join(json_text(row) + "\n" for row in kept))
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

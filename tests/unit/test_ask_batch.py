@@ -89,12 +89,31 @@ def test_a_reply_with_other_ends_of_lines_is_collected_whole(tmp_path: Path, mon
     assert all("\u2028" in text for text in answers)
 
 
+def test_a_result_of_someone_elses_is_refused_and_nothing_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    provider = Provider()
+    provider.done, provider.lose, provider.strange = True, False, ['{"custom_id": "request-1"}', '{"response": {}}']
+    monkeypatch.setattr(Endpoint, "open", lambda self: provider)  # noqa: ARG005
+    write_scenes(tmp_path / "s.jsonl", scenes(), tmp_path)
+    source, out = verb.Source(scenes=str(tmp_path / "s.jsonl")), tmp_path / "out"
+    for name in ("write", "submit"):
+        verb.generate(source, out, verb.Service(model="mock"), Settings(), batch=name)
+    for _ in range(2):
+        with pytest.raises(ServiceError, match="names no request of ours"):
+            verb.generate(source, out, verb.Service(model="mock"), Settings(), batch="collect")
+        provider.strange = provider.strange[1:]
+    assert not [row for row in read_journal(out / "journal.jsonl") if row["event"] == "answer"]
+
+
 class Provider:
     """As much of the SDK's client as batches use."""
 
     def __init__(self) -> None:
         self.handed_in: dict[str, str] = {}
         self.done, self.lose = False, True
+        self.strange: list[str] = []  # rows beside those of what was handed in
         self.say: Callable[[Messages], str] = well
         self.files = self.batches = self
 
@@ -115,7 +134,7 @@ class Provider:
             fine = not (self.lose and number == 0 and id == "f0")
             response = {"status_code": 200 if fine else 500, "body": body if fine else {}}
             rows.append(json.dumps({"custom_id": asked["custom_id"], "response": response}, ensure_ascii=False))
-        return _Made(text="\n".join(rows))
+        return _Made(text="\n".join([*rows, *self.strange]))
 
     async def close(self) -> None:
         pass
