@@ -42,7 +42,7 @@ class Pace:
     MEASURED, MEASURED_S = 8, 0.5  # at least so many requests, and for so long
     ROUND, LONGEST_ROUND = 12, 96
     SPARE = 4  # requests more than a round needs, should some be long in coming back
-    FEW = 0.06  # the share of 429s up to which the pace is raised: as many come by chance
+    FEW = 0.06  # the share of 429s (one, in a short round) up to which the pace is raised: as many come by chance
     MANY, AMONG = 3, 8  # so many 429s among the last so many are too many
     STEP, SMALLEST_STEP = 0.06, 0.01
     NEAR = 0.94  # of what was too high
@@ -51,6 +51,7 @@ class Pace:
         self.per_s = max(self.LOWEST, per_s)
         self._measuring = True
         self._round, self._step = self._to_measure(), self.STEP
+        self._fine = 0.0  # the last pace that was not too much while measuring
         self._well, self._too_high = 0.0, math.inf
         self._begin(now, otherwise=self.per_s / 2)
 
@@ -85,9 +86,11 @@ class Pace:
             self.per_s = max(self.LOWEST, sent_per_s / 8)
         elif saturated:
             self._measuring, self._too_high, self._round = False, self.per_s, self.ROUND
-            self.per_s = max(self.LOWEST, 0.97 * admitted_per_s)
+            # Fine may have been what was saved up; admitted is half of the rate where nothing is.
+            self.per_s = max(self.LOWEST, 0.97 * admitted_per_s, min(self._fine, 2 * admitted_per_s))
         else:
-            self.per_s = 4 * min(self.per_s, sent_per_s)
+            self._fine = min(self.per_s, sent_per_s)
+            self.per_s = 4 * self._fine
         if self._measuring:
             self._round = self._to_measure()
         self._begin(now, otherwise=self.per_s if saturated else sent_per_s)
@@ -109,7 +112,7 @@ class Pace:
 
     def _went_well(self, now: float) -> None:
         self._well = self.per_s
-        if self._refused <= self.FEW * self._heard:
+        if self._refused <= max(1, self.FEW * self._heard):
             if self.per_s < self.NEAR * self._too_high < math.inf:
                 raised = (self.per_s + self._too_high) / 2
             else:
