@@ -23,7 +23,7 @@ CAPTION = 0.3
 RECALLED = 0.9
 FACETS = ("colour", "kind", "place")
 # How often each type is asked: the later a skill comes, the more often.
-ASKED = ("existence", "colour", "kind", *("relation",) * 2, *("place", "count") * 4)
+ASKED = ("existence", "colour", *("kind", "relation") * 2, *("place",) * 3, *("count",) * 6)
 DESCRIBE = (
     "Describe the picture.",
     "What is in the picture?",
