@@ -47,9 +47,7 @@ def read_object_or_rows(path: Path) -> dict[str, Any] | list[dict[str, Any]]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder, where a file is needed.")
-    found = as_object(read_json(path))
+    found = as_object(read_json(_file(path)))
     if found is None:
         raise DamagedFile(f"{path} should hold one JSON object.")
     return found
@@ -57,11 +55,15 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return _file(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DamagedFile(f"{path} is not UTF-8 text: {error}.") from None
-    except IsADirectoryError:
-        raise BadInput(f"{path} is a folder, where a file is needed.") from None
+
+
+def _file(path: Path) -> Path:
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder, where a file is needed.")
+    return path
 
 
 def read_tsv(path: Path) -> Iterator[dict[str, str]]:
