@@ -24,12 +24,13 @@ from seetell.types import Image
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """One conversation as ids [n] with its supervised mask [n]; each picture's slots are already in the ids,
-    the pictures themselves are not opened yet."""
+    the pictures themselves are not opened yet. `source` numbers where it comes from, for whoever keeps count."""
 
     id: str
     ids: Tensor
     supervised: Tensor
     images: tuple[Image, ...] = ()
+    source: int = 0
 
     def __len__(self) -> int:
         return self.ids.shape[0]

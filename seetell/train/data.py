@@ -23,6 +23,7 @@ from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
 from seetell.sources.conversations import read_conversations
 from seetell.train.recipe import Data, Stage
+from seetell.train.sources import SourceIndex
 from seetell.types import Conversation, Image, Rejected
 
 
@@ -30,7 +31,8 @@ from seetell.types import Conversation, Image, Rejected
 class Samples:
     """Samples by number, and `entries`: the samples of an epoch in file order, repeated as `times` says.
 
-    `rows` are the samples' places among all rows read; the other rows are in `rejected`, with theirs.
+    `rows` are the samples' places among all rows read; the other rows are in `rejected`, with theirs. `sources` are
+    the names of where samples come from, `source_of` the place of each sample's among them.
     """
 
     ids: Tensor  # [T] int32
@@ -41,6 +43,8 @@ class Samples:
     entries: list[int]
     rows: list[int]
     rejected: list[tuple[int, Rejected]]
+    sources: tuple[str, ...]
+    source_of: list[int]
 
     @property
     def lengths(self) -> list[int]:
@@ -51,7 +55,7 @@ class Samples:
         """The sample that an entry of the plan names."""
         i = self.entries[entry]
         span = slice(self.starts[i], self.starts[i + 1])
-        return Sample(self.names[i], self.ids[span].long(), self.supervised[span], self.images[i])
+        return Sample(self.names[i], self.ids[span].long(), self.supervised[span], self.images[i], self.source_of[i])
 
     def all_images(self) -> Iterator[Image]:
         """Every picture of every sample, in order, with repetitions."""
@@ -69,6 +73,7 @@ def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Sa
     """Reads and encodes all the stage's data; complains only when nothing is left."""
     ids, supervised = array("i"), bytearray()
     starts, names, images, entries, rows, rejected = [0], [], [], [], [], []
+    sources = SourceIndex()
     with progress(f"reading {what} data", total=None) as bar:
         for data in stage.data:
             for row in _rows(data, seed):
@@ -85,6 +90,7 @@ def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Sa
                 starts.append(len(ids))
                 names.append(sample.id)
                 images.append(sample.images)
+                sources.add(data, sample.images)
     reasons = told(Counter(r.reason for _, r in rejected))
     if not names:
         paths = ", ".join(data.path for data in stage.data)
@@ -92,7 +98,7 @@ def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Sa
     if rejected:
         say(f"{len(rejected)} of {len(names) + len(rejected)} rows of {what} are left out: {reasons}.")
     flat = torch.frombuffer(ids, dtype=torch.int32), torch.frombuffer(supervised, dtype=torch.bool)
-    return Samples(*flat, starts, names, images, entries, rows, rejected)
+    return Samples(*flat, starts, names, images, entries, rows, rejected, *sources.close())
 
 
 def told(reasons: Mapping[str, int]) -> str:

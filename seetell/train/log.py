@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,8 @@ class RunLog:
         """One row of metrics."""
         self._metrics.write({"stage": self.stage, "step": step, **figures})
         if self._board is not None:
-            for name, value in figures.items():
-                if isinstance(value, (int, float)):
-                    self._board.add_scalar(name, value, step)
+            for name, value in flat(figures):
+                self._board.add_scalar(name, value, step)
 
     def not_finite(self, step: int, figures: Mapping[str, Any]) -> None:
         """A step that was not taken, with the ids of its samples."""
@@ -85,6 +84,15 @@ class RunLog:
             file.close()
         if self._board is not None:
             self._board.close()
+
+
+def flat(figures: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Numbers by name; those of a source as `loss/NAME`, which a board shows side by side."""
+    for name, value in figures.items():
+        if isinstance(value, (int, float)):
+            yield name, value
+    for name, value in figures.get("loss_by_source", {}).items():
+        yield f"loss/{name}", value
 
 
 def has_learned(out: Path) -> bool:

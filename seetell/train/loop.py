@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +20,7 @@ from seetell.encode.processor import Processor
 from seetell.model.vlm import VLM
 from seetell.train.checkpoint import save_checkpoint
 from seetell.train.log import Progress, RunLog
-from seetell.train.loss import supervised_loss
+from seetell.train.loss import sum_by_source, token_losses
 from seetell.train.optimizer import set_lr
 from seetell.train.pictures import MicroBatch, StepData, autocast
 from seetell.train.plan import Plan
@@ -46,16 +46,22 @@ class Learner:
     stage: Stage
     precision: torch.dtype
     ranks: Ranks
+    sources: tuple[str, ...] = ("all",)
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What a step did. `taken` is false when nothing moved: a number was not finite, or nothing was supervised."""
+    """What a step did. `taken` is false when nothing moved: a number was not finite, or nothing was supervised.
+
+    `by_source` holds the mean loss and the number of supervised tokens of each source that the step met, where the
+    stage has several.
+    """
 
     loss: float
     grad_norm: float
     supervised: int
     taken: bool
+    by_source: Mapping[str, tuple[float, int]] = field(default_factory=dict[str, tuple[float, int]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +81,29 @@ def train_step(learner: Learner, micro_batches: Sequence[MicroBatch]) -> StepRep
     Dividing each micro-batch by its own count would let short answers weigh more than long ones.
     """
     model, ranks = learner.model, learner.ranks
-    supervised = int(ranks.sum(torch.stack([micro.batch.supervised.sum() for micro in micro_batches]).sum()))
+    known = len(learner.sources)
+    counts = [sum_by_source(torch.ones(int(m.batch.supervised.sum())), m.sources, known) for m in micro_batches]
+    counted: list[int] = ranks.sum(torch.stack(counts).sum(0).long().to(ranks.device)).tolist()  # [C]
+    supervised = sum(counted)
     if supervised == 0:
         return StepReport(0.0, 0.0, 0, taken=False)
-    total = torch.zeros((), device=ranks.device)
+    sums = torch.zeros(known, device=ranks.device)
     for micro in micro_batches:
+        here = micro.to(ranks.device)
         with autocast(ranks.device, learner.precision):
-            loss = supervised_loss(model, micro.to(ranks.device)) / supervised
-        loss.backward()
-        total += loss.detach()
-    total = ranks.sum(total)
+            losses = token_losses(model, here)  # [S]
+        (losses.sum() / supervised).backward()
+        sums += sum_by_source(losses.detach(), here.sources, known)
+    sums = ranks.sum(sums)  # [C]
+    total = sums.sum() / supervised
     norm = ranks.clip((p for p in model.parameters() if p.requires_grad), learner.stage.clip)
     finite = bool(torch.isfinite(total) & torch.isfinite(norm))
     if finite:
         learner.optimizer.step()
     learner.optimizer.zero_grad(set_to_none=True)
-    return StepReport(float(total), float(norm), supervised, taken=finite)
+    means = zip(learner.sources, sums.tolist(), counted, strict=True)
+    by_source = {name: (loss / count, count) for name, loss, count in means if count and known > 1}
+    return StepReport(float(total), float(norm), supervised, finite, by_source)
 
 
 def fit(
@@ -158,9 +171,13 @@ def _write(log: RunLog, state: Progress, step_data: StepData, report: StepReport
     for row, rejected in step_data.refused:
         log.refuse(row, rejected)
     figures: dict[str, object] = {f"lr_{part}": rate for part, rate in rates.items()}
-    figures |= {"supervised": report.supervised, "samples": state.samples, "seconds": round(state.seconds, 3)}
+    figures |= {"supervised": report.supervised, "samples": state.samples, "tokens": state.tokens}
+    figures |= {"seconds": round(state.seconds, 3)}
     if report.taken:
         figures |= {"loss": report.loss, "grad_norm": report.grad_norm}
+        if report.by_source:
+            figures["loss_by_source"] = {name: loss for name, (loss, _) in report.by_source.items()}
+            figures["supervised_by_source"] = {name: count for name, (_, count) in report.by_source.items()}
     elif report.supervised:
         said = {"loss": str(report.loss), "grad_norm": str(report.grad_norm), "samples": step_data.sample_ids}
         log.not_finite(state.step, said)

@@ -9,6 +9,7 @@ Shapes  T tokens of a packed batch, S supervised ones, N images, P slots of an i
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,8 +17,8 @@ from seetell.model.vlm import VLM
 from seetell.train.pictures import MicroBatch
 
 
-def supervised_loss(model: VLM, micro: MicroBatch) -> Tensor:
-    """The sum, [], of -log p(token) over the batch's supervised tokens.
+def token_losses(model: VLM, micro: MicroBatch) -> Tensor:
+    """-log p(token) of each of the batch's supervised tokens, [S].
 
     A target is predicted from the token before it, which is of the same document, for a document's first
     token is never supervised.
@@ -27,4 +28,17 @@ def supervised_loss(model: VLM, micro: MicroBatch) -> Tensor:
     hidden = model(batch.ids, batch.positions, batch.starts, features=model.connector(tower))  # [T, D]
     targets = batch.supervised.nonzero().squeeze(1)  # [S]
     logits = model.logits(hidden[targets - 1]).float()  # [S, V]
-    return functional.cross_entropy(logits, batch.ids[targets], reduction="sum")
+    return functional.cross_entropy(logits, batch.ids[targets], reduction="none")
+
+
+def supervised_loss(model: VLM, micro: MicroBatch) -> Tensor:
+    """The sum, [], of `token_losses`."""
+    return token_losses(model, micro).sum()
+
+
+def sum_by_source(numbers: Tensor, sources: Tensor | None, count: int) -> Tensor:
+    """The sum of the tokens' numbers [S] for each of `count` sources, [C]; nobody waits for the device."""
+    if sources is None or count == 1:
+        return numbers.sum()[None]
+    mine = sources == torch.arange(count, device=sources.device)[:, None]  # [C, S]
+    return torch.where(mine, numbers, 0.0).sum(1)

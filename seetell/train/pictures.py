@@ -31,13 +31,16 @@ CHUNK = 64  # pictures that the tower sees at once when features are kept
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """One forward pass: packed documents, and what the tower saw [N, P, V] when that is kept."""
+    """One forward pass: packed documents, what the tower saw [N, P, V] when that is kept, and the number of the source
+    of each supervised token, [S]; None where all are of one."""
 
     batch: Batch
     tower: Tensor | None = None
+    sources: Tensor | None = None
 
     def to(self, device: torch.device) -> MicroBatch:
-        return MicroBatch(self.batch.to(device), None if self.tower is None else self.tower.to(device))
+        tower, sources = (None if one is None else one.to(device) for one in (self.tower, self.sources))
+        return MicroBatch(self.batch.to(device), tower, sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +161,13 @@ def _assemble(
 def _micro_batch(kept: list[Sample], pictures: list[Tensor], seen: bool) -> MicroBatch:
     """A pass whose samples were all refused is still made, over one dead token."""
     kept = kept or [Sample("", torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.bool))]
+    sources = torch.tensor([sample.source for sample in kept])
+    sources = sources.repeat_interleave(torch.stack([sample.supervised.sum() for sample in kept]))  # [S]
     if not seen:
-        return MicroBatch(pack(kept, pictures, multiple_of=TOKENS_MULTIPLE))
+        return MicroBatch(pack(kept, pictures, multiple_of=TOKENS_MULTIPLE), sources=sources)
     without_pictures = [replace(sample, images=()) for sample in kept]
     batch = pack(without_pictures, [], multiple_of=TOKENS_MULTIPLE)
-    return MicroBatch(batch, torch.stack(pictures) if pictures else None)
+    return MicroBatch(batch, torch.stack(pictures) if pictures else None, sources)
 
 
 def _ahead(

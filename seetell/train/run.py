@@ -168,7 +168,7 @@ class _Run:
                 say(f"{name} goes on behind step {state.step} of {plan.steps}.")
             else:
                 show_samples(samples, processor, name)
-            learner = Learner(vlm, optimizer, stage, self.precision(name, vlm), self.ranks)
+            learner = Learner(vlm, optimizer, stage, self.precision(name, vlm), self.ranks, samples.sources)
             data = feed(plan, samples, processor.image_processor, features, state.step)
             watch = replace(self.watch, checkpoints=checkpoints)
             finished = fit(learner, processor, plan, data, state, log, watch)
