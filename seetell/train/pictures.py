@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from seetell.console import progress
+from seetell.console import UsageError, progress
 from seetell.encode.image import ImageProcessor
 from seetell.encode.sample import Batch, Sample, pack
 from seetell.model.vlm import VLM
 from seetell.train.data import Samples
-from seetell.train.plan import TOKENS_MULTIPLE, Plan
+from seetell.train.plan import TOKENS_MULTIPLE, Document, Plan
 from seetell.types import Image, Rejected
 
 STEPS_AHEAD = 2
@@ -140,7 +140,7 @@ def _assemble(
     for micro in plan.micro_batches(step)[0]:
         kept: list[Sample] = []
         pictures: list[Tensor] = []
-        for entry in micro:
+        for entry in _alone(micro):
             sample = samples.sample(entry)
             if features is None:
                 found = [one.result() for one in decoding[entry]]
@@ -156,6 +156,13 @@ def _assemble(
         sample_ids += [sample.id for sample in kept]
         micro_batches.append(_micro_batch(kept, pictures, features is not None))
     return StepData(micro_batches, refused, sample_ids)
+
+
+def _alone(documents: Sequence[Document]) -> list[int]:
+    """The entries of documents that are one entry each, which is what can be packed so far."""
+    if any(len(document) > 1 for document in documents):
+        raise UsageError("Samples that share a picture cannot be packed as one document yet: leave share_images off.")
+    return [entry for document in documents for entry in document]
 
 
 def _micro_batch(kept: list[Sample], pictures: list[Tensor], seen: bool) -> MicroBatch:

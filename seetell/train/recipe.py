@@ -68,6 +68,9 @@ class Stage:
 
     `template` is a name of the table, "own" (the language model's chat template) or "package.module:thing".
     `micro_tokens` bounds one forward pass (memory), never the optimizer step, which is counted in samples.
+    `steps` are counted in samples, or are as many full micro-batches as hold about that many ("packed": fewer tokens
+    lost to rounding, and the samples of a step float around their number).
+    `share_images` keeps up to 4 samples about one picture in one step, where its tokens then stand only once.
     `cache_features` keeps what the frozen tower saw in memory, so a picture is seen once in the whole run.
     """
 
@@ -87,6 +90,8 @@ class Stage:
     micro_tokens: int = 8192
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     cache_features: bool = False
+    steps: Literal["samples", "packed"] = "samples"
+    share_images: bool = False
 
     def __post_init__(self) -> None:
         if not self.data:

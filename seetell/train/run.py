@@ -41,6 +41,7 @@ from seetell.train.plan import Plan
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import Recipe
 from seetell.train.record import Record, check_data, only_run, open_record
+from seetell.train.sharing import stage_plan
 from seetell.train.show import show_samples
 from seetell.train.start import choose_precision, stage_processor, start_model
 
@@ -159,7 +160,7 @@ class _Run:
         optimizer = build_optimizer(vlm, stage)
         checkpoints = self.watch.checkpoints / "checkpoints" / name
         state = load_checkpoint(checkpoints, vlm, optimizer) or Progress()
-        plan = Plan(samples.lengths, stage.samples_per_step, stage.epochs, self.recipe.seed, stage.micro_tokens)
+        plan = stage_plan(stage, samples, self.recipe.seed, processor.tokenizer.image_id)
         log = RunLog(self.out, name, state.step)
         try:
             for row, rejected in samples.rejected:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seetell.train.data import read_samples, told
-from seetell.train.plan import Plan
 from seetell.train.recipe import Recipe, Stage
+from seetell.train.sharing import stage_plan
 from seetell.train.start import planning_processor
 from seetell.verbs.training import resolve
 
@@ -49,9 +49,10 @@ def plan(recipe: str | Path | Recipe, sets: Sequence[str] = ()) -> list[StagePla
 
 
 def _plan_stage(recipe: Recipe, name: str, stage: Stage) -> StagePlan:
-    samples = read_samples(stage, planning_processor(recipe.model, stage), recipe.seed, name)
+    processor = planning_processor(recipe.model, stage)
+    samples = read_samples(stage, processor, recipe.seed, name)
     lengths = samples.lengths
-    planned = Plan(lengths, stage.samples_per_step, stage.epochs, recipe.seed, stage.micro_tokens)
+    planned = stage_plan(stage, samples, recipe.seed, processor.tokenizer.image_id)
     learnt = samples.supervised.long().cumsum(0).tolist()
     bounds = [(samples.starts[i], samples.starts[i + 1]) for i in samples.entries]
     return StagePlan(

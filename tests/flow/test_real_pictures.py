@@ -30,9 +30,9 @@ from seetell.sources.coco import read_coco
 from seetell.sources.conversations import captions_as_pairs, write_conversations
 from seetell.train.data import read_samples
 from seetell.train.pictures import feed
-from seetell.train.plan import Plan
 from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.run import train
+from seetell.train.sharing import stage_plan
 from seetell.train.start import planning_processor
 from seetell.types import Conversation, Image, Rejected
 from tests.tiny import tiny_parts
@@ -158,7 +158,7 @@ def fed(world: World, images: str) -> dict[str, tuple[Tensor, Tensor]]:
     assert recipe.align is not None
     processor = planning_processor(recipe.model, recipe.align)
     samples = read_samples(recipe.align, processor, recipe.seed, "align")
-    plan = Plan(samples.lengths, 16, 1, recipe.seed, recipe.align.micro_tokens)
+    plan = stage_plan(recipe.align, samples, recipe.seed, processor.tokenizer.image_id)
     found: dict[str, tuple[Tensor, Tensor]] = {}
     for data in feed(plan, samples, processor.image_processor, None, 0):
         for micro in data.micro_batches:
