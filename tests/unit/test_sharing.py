@@ -28,6 +28,8 @@ def read(rows: list[tuple[list[int], int, str]], entries: list[int] | None = Non
         list(range(len(rows))) if entries is None else entries,
         list(range(len(rows))),
         [],
+        ("a file",),
+        [0] * len(rows),
     )
 
 
