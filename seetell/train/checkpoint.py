@@ -23,6 +23,7 @@ from seetell.config import freeze, thaw
 from seetell.console import BadInput, say
 from seetell.files import DamagedFile, check_manifest, read_json, write_json, write_manifest
 from seetell.train.log import Progress
+from seetell.train.ranks import Ranks
 
 KEPT = 2  # the newest, and one behind it in case the disk fails the newest
 WEIGHTS, MOMENTS, COUNTERS = "weights.safetensors", "optimizer.safetensors", "progress.json"
@@ -43,21 +44,31 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     return target
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
-    """Puts the newest whole checkpoint into model and optimizer; None when there is none."""
-    for left in folder.glob(".writing-*"):  # a save that was killed
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ranks: Ranks) -> Progress | None:
+    """Puts the newest whole checkpoint into every rank's model and optimizer; None when there is none."""
+    checkpoint = ranks.on_main(lambda: newest_whole(folder))
+    return None if checkpoint is None else ranks.together(lambda: _read(checkpoint, model, optimizer))
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """The newest checkpoint that is what its manifest says; what a killed save left is swept away."""
+    for left in folder.glob(".writing-*"):
         shutil.rmtree(left)
     for checkpoint in _newest_first(folder):
         try:
             check_manifest(checkpoint)
         except DamagedFile as damage:
             say(f"The checkpoint {checkpoint} is not whole and is passed over: {damage}")
-            continue
-        learning = _learning(model)
-        _fill(learning, load_file(checkpoint / WEIGHTS), checkpoint / WEIGHTS)
-        _set_moments(learning, optimizer, load_file(checkpoint / MOMENTS))
-        return thaw(Progress, read_json(checkpoint / COUNTERS))
+        else:
+            return checkpoint
     return None
+
+
+def _read(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    learning = _learning(model)
+    _fill(learning, load_file(checkpoint / WEIGHTS), checkpoint / WEIGHTS)
+    _set_moments(learning, optimizer, load_file(checkpoint / MOMENTS))
+    return thaw(Progress, read_json(checkpoint / COUNTERS))
 
 
 def fresh_folder(path: Path) -> Path:

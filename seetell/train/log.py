@@ -37,12 +37,27 @@ class Progress:
 LOGS = METRICS, NOT_FINITE, REFUSED, BOARD = "metrics.jsonl", "not_finite.jsonl", "refused.jsonl", "tensorboard"
 
 
+class Nowhere:
+    """A file that nobody keeps."""
+
+    def write(self, row: Mapping[str, object]) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class RunLog:
     """`metrics.jsonl`, `not_finite.jsonl` and `refused.jsonl` of a run, from one stage's point of view."""
 
-    def __init__(self, out: Path, stage: str, step: int) -> None:
+    def __init__(self, out: Path, stage: str, step: int, writes: bool = True) -> None:
+        """Of many processes one writes; the others' logs go nowhere."""
         self.stage = stage
         self.not_finite_file = out / NOT_FINITE
+        if not writes:
+            self._metrics = self._not_finite = self._refused = Nowhere()
+            self._refused_rows, self.refused_reasons, self._board = set[int](), Counter[str](), None
+            return
         for name in (METRICS, NOT_FINITE):
             _drop_after(out / name, stage, step)
         self._metrics = append_jsonl(out / METRICS)

@@ -22,7 +22,7 @@ from seetell.train.checkpoint import save_checkpoint
 from seetell.train.log import Progress, RunLog
 from seetell.train.loss import sum_by_source, token_losses
 from seetell.train.optimizer import set_lr
-from seetell.train.pictures import MicroBatch, StepData, autocast
+from seetell.train.pictures import MicroBatch, StepData, StepFacts, autocast
 from seetell.train.plan import Plan
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import SEED_BITS, Stage
@@ -96,14 +96,16 @@ def train_step(learner: Learner, micro_batches: Sequence[MicroBatch]) -> StepRep
         sums += sum_by_source(losses.detach(), here.sources, known)
     sums = ranks.sum(sums)  # [C]
     total = sums.sum() / supervised
-    norm = ranks.clip((p for p in model.parameters() if p.requires_grad), learner.stage.clip)
-    finite = bool(torch.isfinite(total) & torch.isfinite(norm))
-    if finite:
+    learning = [p for p in model.parameters() if p.requires_grad]
+    ranks.sum_gradients(learning)
+    norm = ranks.clip(learning, learner.stage.clip)
+    (broken,) = ranks.any(not bool(torch.isfinite(total) & torch.isfinite(norm)))
+    if not broken:
         learner.optimizer.step()
     learner.optimizer.zero_grad(set_to_none=True)
     means = zip(learner.sources, sums.tolist(), counted, strict=True)
     by_source = {name: (loss / count, count) for name, loss, count in means if count and known > 1}
-    return StepReport(float(total), float(norm), supervised, finite, by_source)
+    return StepReport(float(total), float(norm), supervised, not broken, by_source)
 
 
 def fit(
@@ -118,6 +120,7 @@ def fit(
     """Trains from `state` to the end of the plan; false when it was asked to stop before, and saved."""
     saved_s = began_s = time.monotonic()
     seconds_before = state.seconds
+    ranks = learner.ranks
     learner.model.train()
     with progress(log.stage, total=len(plan.lengths) * plan.epochs, done=state.samples) as bar:
         for step_data in data:
@@ -126,35 +129,39 @@ def fit(
             rates = set_lr(learner.optimizer, learner.stage, state.step, plan.steps)
             report = train_step(learner, step_data.micro_batches)
             state.seconds = seconds_before + time.monotonic() - began_s
-            _count(state, step_data, report)
-            _write(log, state, step_data, report, rates)
-            bar.advance(len(step_data.sample_ids) + len(step_data.refused), loss=report.loss)
+            facts = StepFacts.of_all(ranks.gather(step_data.facts))
+            _count(state, facts, report)
+            _write(log, state, facts, report, rates)
+            bar.advance(len(facts.sample_ids) + len(facts.refused), loss=report.loss)
             if state.not_finite_in_a_row >= NOT_FINITE_AT_MOST:
-                raise Failed(_diverged(log, state))
+                raise ranks.agreed(Failed(_diverged(log, state)))
             if state.empty_steps == state.step and (state.step >= EMPTY_AT_MOST or state.step == plan.steps):
-                raise BadInput(_nothing_seen(log, step_data))
+                raise ranks.agreed(BadInput(_nothing_seen(log, facts)))
             if watch.observe_every and state.step % watch.observe_every == 0:
-                _observe(learner.model, processor, state.step, log, watch.observers)
+                ranks.on_main(lambda: _observe(learner.model, processor, state.step, log, watch.observers))
+            # The main rank's clock decides for all; a wish to stop may have reached any of them.
+            late = ranks.main and time.monotonic() - saved_s >= watch.checkpoint_every_s
+            asked, due = ranks.any(watch.asked_to_stop(), late)
             unfinished = state.step < plan.steps
-            stopping = unfinished and watch.asked_to_stop()
-            due = time.monotonic() - saved_s >= watch.checkpoint_every_s and not state.not_finite_in_a_row
-            if stopping or (unfinished and due):
+            stopping = unfinished and asked
+            if stopping or (unfinished and due and not state.not_finite_in_a_row):
                 log.flush()
-                save_checkpoint(watch.checkpoints, learner.model, learner.optimizer, state)
+                if ranks.main:
+                    save_checkpoint(watch.checkpoints, learner.model, learner.optimizer, state)
                 saved_s = time.monotonic()
             if stopping:
                 return False
     learnt = (weight for weight in learner.model.parameters() if weight.requires_grad)
     if state.not_finite_in_a_row and not all(torch.isfinite(weight).all() for weight in learnt):
-        raise Failed(_diverged(log, state))
+        raise ranks.agreed(Failed(_diverged(log, state)))
     log.flush()
     return True
 
 
-def _count(state: Progress, step_data: StepData, report: StepReport) -> None:
+def _count(state: Progress, facts: StepFacts, report: StepReport) -> None:
     state.step += 1
-    state.samples += len(step_data.sample_ids) + len(step_data.refused)
-    state.tokens += sum(micro.batch.ids.shape[0] for micro in step_data.micro_batches)
+    state.samples += len(facts.sample_ids) + len(facts.refused)
+    state.tokens += facts.tokens
     state.supervised += report.supervised
     if report.supervised == 0:
         state.empty_steps += 1
@@ -167,8 +174,8 @@ def _count(state: Progress, step_data: StepData, report: StepReport) -> None:
         state.not_finite_in_a_row += 1
 
 
-def _write(log: RunLog, state: Progress, step_data: StepData, report: StepReport, rates: Mapping[str, float]) -> None:
-    for row, rejected in step_data.refused:
+def _write(log: RunLog, state: Progress, facts: StepFacts, report: StepReport, rates: Mapping[str, float]) -> None:
+    for row, rejected in facts.refused:
         log.refuse(row, rejected)
     figures: dict[str, object] = {f"lr_{part}": rate for part, rate in rates.items()}
     figures |= {"supervised": report.supervised, "samples": state.samples, "tokens": state.tokens}
@@ -179,7 +186,7 @@ def _write(log: RunLog, state: Progress, step_data: StepData, report: StepReport
             figures["loss_by_source"] = {name: loss for name, (loss, _) in report.by_source.items()}
             figures["supervised_by_source"] = {name: count for name, (_, count) in report.by_source.items()}
     elif report.supervised:
-        said = {"loss": str(report.loss), "grad_norm": str(report.grad_norm), "samples": step_data.sample_ids}
+        said = {"loss": str(report.loss), "grad_norm": str(report.grad_norm), "samples": facts.sample_ids}
         log.not_finite(state.step, said)
     log.step(state.step, figures)
 
@@ -193,8 +200,8 @@ def _observe(model: VLM, processor: Processor, step: int, log: RunLog, observers
     model.train()
 
 
-def _nothing_seen(log: RunLog, step_data: StepData) -> str:
-    _, last = step_data.refused[-1]
+def _nothing_seen(log: RunLog, facts: StepFacts) -> str:
+    _, last = facts.refused[-1]
     detail = f" ({last.detail})" if last.detail else ""
     return (
         f"Not one sample of the first steps of {log.stage} can be used; the last one, {last.id!r}, for: {last.reason}"

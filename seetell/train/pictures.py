@@ -44,12 +44,27 @@ class MicroBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class StepData:
-    """All of an optimizer step: its passes, the samples left out with their rows, the ids of the others."""
+class StepFacts:
+    """What a step held: its tokens, the samples left out with their rows, the ids of the others."""
 
-    micro_batches: list[MicroBatch]
+    tokens: int
     refused: list[tuple[int, Rejected]]
     sample_ids: list[str]
+
+    @staticmethod
+    def of_all(shares: Sequence[StepFacts]) -> StepFacts:
+        """The whole step's, from its ranks'."""
+        refused = [row for share in shares for row in share.refused]
+        sample_ids = [name for share in shares for name in share.sample_ids]
+        return StepFacts(sum(share.tokens for share in shares), refused, sample_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class StepData:
+    """One rank's share of an optimizer step: its passes, and what is told of them."""
+
+    micro_batches: list[MicroBatch]
+    facts: StepFacts
 
 
 class Features:
@@ -104,19 +119,27 @@ def picture_key(image: Image) -> str:
 
 
 def feed(
-    plan: Plan, samples: Samples, image_processor: ImageProcessor, features: Features | None, first_step: int
+    plan: Plan,
+    samples: Samples,
+    image_processor: ImageProcessor,
+    features: Features | None,
+    first_step: int,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Iterator[StepData]:
-    """The steps of the plan from `first_step` on, pictures of the next ones being decoded meanwhile."""
+    """A rank's share of the plan's steps from `first_step` on, pictures of the next ones being decoded meanwhile."""
     with _threads() as pool:
-        ahead: deque[tuple[int, dict[int, list[Future[Tensor | Rejected]]]]] = deque()
+        ahead: deque[tuple[list[list[Document]], dict[int, list[Future[Tensor | Rejected]]]]] = deque()
         to_start = iter(range(first_step, plan.steps))
         for _ in range(first_step, plan.steps):
             for step in to_start:
-                ahead.append((step, _start(pool, image_processor, samples, plan.entries(step), features is None)))
+                mine = plan.micro_batches(step, ranks)[rank]
+                entries = [entry for micro in mine for document in micro for entry in document]
+                ahead.append((mine, _start(pool, image_processor, samples, entries, features is None)))
                 if len(ahead) > STEPS_AHEAD:
                     break
-            step, decoding = ahead.popleft()
-            yield _assemble(plan, samples, features, step, decoding)
+            mine, decoding = ahead.popleft()
+            yield _assemble(samples, features, mine, decoding)
 
 
 def _start(
@@ -129,15 +152,14 @@ def _start(
 
 
 def _assemble(
-    plan: Plan,
     samples: Samples,
     features: Features | None,
-    step: int,
+    mine: list[list[Document]],
     decoding: dict[int, list[Future[Tensor | Rejected]]],
 ) -> StepData:
     """Packs each planned micro-batch, without the samples one of whose pictures was refused."""
     micro_batches, refused, sample_ids = [], [], []
-    for micro in plan.micro_batches(step)[0]:
+    for micro in mine:
         kept: list[Sample] = []
         pictures: list[Tensor] = []
         for entry in _alone(micro):
@@ -155,7 +177,8 @@ def _assemble(
             pictures += [one for one in found if isinstance(one, Tensor)]
         sample_ids += [sample.id for sample in kept]
         micro_batches.append(_micro_batch(kept, pictures, features is not None))
-    return StepData(micro_batches, refused, sample_ids)
+    tokens = sum(len(micro.batch) for micro in micro_batches)
+    return StepData(micro_batches, StepFacts(tokens, refused, sample_ids))
 
 
 def _alone(documents: Sequence[Document]) -> list[int]:

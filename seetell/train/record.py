@@ -34,6 +34,7 @@ class Record:
     threads: int
     parts: dict[str, str]
     versions: dict[str, str]
+    ranks: int = 1
     precision: dict[str, str] = field(default_factory=dict[str, str])
     data: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -41,12 +42,12 @@ class Record:
         write_json(out / "run.json", freeze(self))
 
 
-def open_record(recipe: Recipe, out: Path, device: str) -> Record:
+def open_record(recipe: Recipe, out: Path, device: str, ranks: int) -> Record:
     """The record of the run in `out`, new or found; a run of another recipe or of other parts is refused.
 
     A start that failed before anything was learned binds nobody: the corrected command begins anew in its place.
     """
-    now = Record(str(pick_device(device)), torch.get_num_threads(), _parts(recipe.model), _versions())
+    now = Record(str(pick_device(device)), torch.get_num_threads(), _parts(recipe.model), _versions(), ranks)
     if _has_begun(out):
         _refuse_other(out, differences(read_json(out / "recipe.json"), freeze(recipe)))
         record = thaw(Record, read_json(out / "run.json"))
@@ -55,13 +56,16 @@ def open_record(recipe: Recipe, out: Path, device: str) -> Record:
             _refuse_other(out, [f"device: {record.device!r} -> {device!r}"])
         for change in differences(record.versions, now.versions, "versions"):
             say(f"This run goes on with other software than it began with ({change}): its last bits may differ.")
+        if record.ranks != ranks:
+            say(f"This run goes on on {ranks} ranks, not {record.ranks}: the same steps, whose last bits may differ.")
+            record.ranks = ranks
+            record.save(out)
     else:
         record = now
         _refuse_unknown(out)
         remove_logs(out)
         write_json(out / "recipe.json", freeze(recipe))
         record.save(out)
-    torch.set_num_threads(record.threads)  # sums are split by threads, so their last bits depend on how many there are
     return record
 
 
@@ -87,11 +91,12 @@ def _refuse_unknown(out: Path) -> None:
         )
 
 
-def check_data(record: Record, out: Path, stage: str, digest: str) -> None:
+def check_data(record: Record, out: Path, stage: str, digest: str, writes: bool) -> None:
     """Writes down what a stage learns from; when that is known already and differs, refuses."""
     if record.data.setdefault(stage, digest) != digest:
         _refuse_other(out, [f"data of {stage}: {record.data[stage][:12]} -> {digest[:12]} (the encoded samples' hash)"])
-    record.save(out)
+    if writes:
+        record.save(out)
 
 
 @contextmanager

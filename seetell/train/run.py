@@ -16,8 +16,8 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -38,7 +38,7 @@ from seetell.train.loop import Learner, Observer, Watch, fit
 from seetell.train.optimizer import build_optimizer, choose_what_learns
 from seetell.train.pictures import Features, feed
 from seetell.train.plan import Plan
-from seetell.train.ranks import Ranks
+from seetell.train.ranks import Ranks, join
 from seetell.train.recipe import Recipe
 from seetell.train.record import Record, check_data, only_run, open_record
 from seetell.train.sharing import stage_plan
@@ -61,18 +61,25 @@ def train(
     wanted = [name for name in recipe.stages if name in stages]
     if not wanted:
         raise UsageError(f"The recipe has the stages {', '.join(recipe.stages)}, and none of them was asked for.")
-    out.mkdir(parents=True, exist_ok=True)
-    with only_run(out), _stop_signals() as stop:
-        record = open_record(recipe, out, device)
-        if is_finished(target_of(recipe, out, wanted[-1])):
+    with join(device) as ranks, _stop_signals() as stop, ExitStack() as held:
+        record = ranks.on_main(lambda: _begin(recipe, out, device, ranks, held))
+        torch.set_num_threads(record.threads)  # sums are split by threads: their last bits depend on how many there are
+        if ranks.on_main(lambda: is_finished(target_of(recipe, out, wanted[-1]))):
             say(f"The run in {out} is finished; there is nothing left to do.")
         else:
-            run = _Run(recipe, out, record, Watch(out, checkpoint_every_s, observers, observe_every, stop.asked))
-            run.go(wanted)
-            stop.end_if_asked()
-    model = target_of(recipe, out, wanted[-1])
-    say(f"The model is in {model}; talk to it: seetell chat {model}")
+            watch = Watch(out, checkpoint_every_s, observers, observe_every, stop.asked)
+            _Run(recipe, out, record, watch, ranks).go(wanted)
+            stop.end_if_asked(ranks)
+        model = target_of(recipe, out, wanted[-1])
+        say(f"The model is in {model}; talk to it: seetell chat {model}")
     return model
+
+
+def _begin(recipe: Recipe, out: Path, device: str, ranks: Ranks, held: ExitStack) -> Record:
+    """Takes the run's folder, until `held` is let go."""
+    out.mkdir(parents=True, exist_ok=True)
+    held.enter_context(only_run(out))
+    return open_record(recipe, out, device, ranks.count)
 
 
 def target_of(recipe: Recipe, out: Path, stage: str) -> Path:
@@ -88,50 +95,58 @@ def is_finished(folder: Path) -> bool:
 class _Run:
     """A run in progress."""
 
-    def __init__(self, recipe: Recipe, out: Path, record: Record, watch: Watch) -> None:
-        self.recipe, self.out, self.record, self.watch = recipe, out, record, watch
-        self.ranks = Ranks(torch.device(record.device))
+    def __init__(self, recipe: Recipe, out: Path, record: Record, watch: Watch, ranks: Ranks) -> None:
+        self.recipe, self.out, self.record, self.watch, self.ranks = recipe, out, record, watch, ranks
         self.features: dict[str, Features] = {}
 
     def go(self, wanted: Sequence[str]) -> None:
         """The stages in order; each that is done already is passed by."""
         to_do = [name for name in wanted if not is_finished(target_of(self.recipe, self.out, name))]
-        vlm: VLM | None = self.start(to_do[0])
+        vlm: VLM | None = self.ranks.together(lambda: self.start(to_do[0]))
         processors = {n: stage_processor(self.recipe.model, stage, vlm) for n, stage in self.recipe.stages.items()}
         # All data is read before anything learns: a bad file of the last stage is told now, not in hours.
-        samples = {
-            name: read_samples(self.recipe.stages[name], processors[name], self.recipe.seed, name)
-            for name in wanted
-            if name in to_do or self.recipe.stages[name].cache_features
-        }
-        for name, read in samples.items():
-            check_data(self.record, self.out, name, read.digest())
-        for name in set(wanted) - set(to_do):  # a kill may have fallen between the model and this
-            shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)
+        needed = [name for name in wanted if name in to_do or self.recipe.stages[name].cache_features]
+        samples = self.ranks.together(lambda: self.read(needed, processors))
+        self.ranks.on_main(lambda: self.tidy(set(wanted) - set(to_do)))
         for name in to_do:
             if vlm is None:
-                vlm = self.start(name)
+                vlm = self.ranks.together(lambda name=name: self.start(name))
             features = self.look(name, vlm, processors, samples)
             if not self.stage(name, vlm, processors[name], samples[name], features):
                 return
-            self.finish(name, vlm, list(processors.values())[-1])
+            self.ranks.on_main(lambda vlm=vlm, name=name: self.finish(name, vlm, list(processors.values())[-1]))
             vlm = None  # let go before the next one is read: two may not fit
+
+    def read(self, names: Sequence[str], processors: Mapping[str, Processor]) -> dict[str, Samples]:
+        """The samples of those stages; every rank reads all, for any of them may meet any sample."""
+        stages = self.recipe.stages
+        samples = {name: read_samples(stages[name], processors[name], self.recipe.seed, name) for name in names}
+        digests = {name: read.digest() for name, read in samples.items()}
+        for name, digest in digests.items():
+            check_data(self.record, self.out, name, digest, writes=self.ranks.main)
+        return samples
+
+    def tidy(self, done: Iterable[str]) -> None:
+        """Removes the checkpoints of stages that are done: a kill may have fallen between the model and that."""
+        for name in done:
+            shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)
 
     def start(self, name: str) -> VLM:
         """The model as the stage finds it, always read from a folder."""
         before = list(self.recipe.stages).index(name) - 1
         if before < 0:
-            return start_model(self.recipe, self.record.device)
+            return start_model(self.recipe, self.ranks.device)
         folder = target_of(self.recipe, self.out, list(self.recipe.stages)[before])
         if not is_finished(folder):
             raise UsageError(f"{name} goes on from {folder}, which is not there yet: run align first.")
-        return load_model(folder, dtype=torch.float32, device=self.record.device)
+        return load_model(folder, dtype=torch.float32, device=self.ranks.device)
 
     def precision(self, name: str, vlm: VLM) -> torch.dtype:
         """Chosen once, then read from the record."""
         if name not in self.record.precision:
             self.record.precision[name] = choose_precision(self.recipe.stages[name], vlm)
-            self.record.save(self.out)
+            if self.ranks.main:
+                self.record.save(self.out)
         return torch.bfloat16 if self.record.precision[name] == "bfloat16" else torch.float32
 
     def look(
@@ -159,9 +174,9 @@ class _Run:
         choose_what_learns(vlm, stage)
         optimizer = build_optimizer(vlm, stage)
         checkpoints = self.watch.checkpoints / "checkpoints" / name
-        state = load_checkpoint(checkpoints, vlm, optimizer) or Progress()
+        state = load_checkpoint(checkpoints, vlm, optimizer, self.ranks) or Progress()
         plan = stage_plan(stage, samples, self.recipe.seed, processor.tokenizer.image_id)
-        log = RunLog(self.out, name, state.step)
+        log = RunLog(self.out, name, state.step, writes=self.ranks.main)
         try:
             for row, rejected in samples.rejected:
                 log.refuse(row, rejected)
@@ -170,12 +185,13 @@ class _Run:
             else:
                 show_samples(samples, processor, name)
             learner = Learner(vlm, optimizer, stage, self.precision(name, vlm), self.ranks, samples.sources)
-            data = feed(plan, samples, processor.image_processor, features, state.step)
+            share = self.ranks.rank, self.ranks.count
+            data = feed(plan, samples, processor.image_processor, features, state.step, *share)
             watch = replace(self.watch, checkpoints=checkpoints)
             finished = fit(learner, processor, plan, data, state, log, watch)
         finally:
             log.close()
-        if finished:
+        if finished and self.ranks.main:
             self.report(name, plan, state, log)
             self.sum_up(name, samples, state, log)
         return finished
@@ -235,12 +251,13 @@ class _Stop:
         self.signal = number
         say("Stopping after this step; the same command goes on from here.")
 
-    def end_if_asked(self) -> None:
-        """Ends the process as the signal would have, now that everything is saved."""
-        if self.signal == signal.SIGINT:
+    def end_if_asked(self, ranks: Ranks) -> None:
+        """Ends the process as the signal would have, now that everything is saved; one rank's signal ends all."""
+        signals = [number for number in ranks.gather(self.signal) if number is not None]
+        if signal.SIGINT in signals:
             raise KeyboardInterrupt
-        if self.signal is not None:
-            raise SystemExit(128 + self.signal)
+        if signals:
+            raise SystemExit(128 + signals[0])
 
 
 @contextmanager

@@ -11,9 +11,11 @@ from seetell.console import BadInput
 from seetell.train.checkpoint import load_checkpoint, save_checkpoint
 from seetell.train.log import Progress
 from seetell.train.optimizer import build_optimizer, choose_what_learns
+from seetell.train.ranks import Ranks
 from seetell.train.recipe import Data, Stage
 from tests.tiny_models import tiny_vlm
 
+ALONE = Ranks(torch.device("cpu"))
 STAGE = Stage(data=(Data("unused"),), lr={"connector": 1e-2}, samples_per_step=1)
 
 
@@ -37,7 +39,7 @@ def test_it_reads_back_to_the_bit(tmp_path: Path) -> None:
     state = Progress(step=3, samples=24, seconds=1.5, first_loss=2.0, last_loss=1.0)
     save_checkpoint(tmp_path, model, optimizer, state)
     other, other_optimizer = fresh(seed=7)
-    assert load_checkpoint(tmp_path, other, other_optimizer) == state
+    assert load_checkpoint(tmp_path, other, other_optimizer, ALONE) == state
     moved(model, optimizer)
     moved(other, other_optimizer)
     for a, b in zip(model.connector.parameters(), other.connector.parameters(), strict=True):
@@ -45,7 +47,7 @@ def test_it_reads_back_to_the_bit(tmp_path: Path) -> None:
 
 
 def test_there_is_none(tmp_path: Path) -> None:
-    assert load_checkpoint(tmp_path / "nowhere", *fresh()) is None
+    assert load_checkpoint(tmp_path / "nowhere", *fresh(), ALONE) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "no manifest", "missing"])
@@ -63,7 +65,7 @@ def test_a_damaged_one_is_passed_over(tmp_path: Path, damage: str) -> None:
         weights.unlink()
     else:
         (newest / "manifest.json").unlink()
-    found = load_checkpoint(tmp_path, *fresh())
+    found = load_checkpoint(tmp_path, *fresh(), ALONE)
     assert found is not None
     assert found.step == 1
 
@@ -74,7 +76,7 @@ def test_two_are_kept_and_unfinished_ones_are_swept(tmp_path: Path) -> None:
         save_checkpoint(tmp_path, model, optimizer, Progress(step=step))
     (tmp_path / ".writing-step-00000013").mkdir()
     assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-00000003", "step-00000012"]
-    load_checkpoint(tmp_path, model, optimizer)
+    load_checkpoint(tmp_path, model, optimizer, ALONE)
     assert not list(tmp_path.glob(".writing-*"))
 
 
@@ -90,4 +92,4 @@ def test_another_models_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, model, optimizer, Progress(step=1))
     both = Stage(data=(Data("unused"),), lr={"connector": 1e-2, "language": 1e-2}, samples_per_step=1)
     with pytest.raises(BadInput, match="does not belong to this model"):
-        load_checkpoint(tmp_path, *fresh(stage=both))
+        load_checkpoint(tmp_path, *fresh(stage=both), ALONE)
