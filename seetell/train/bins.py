@@ -1,7 +1,7 @@
 """Documents into bins: evenly into a given number, or as few as a size allows. Integers in, indices out.
 
-Even: longest first, each into the emptiest (Graham 1969). Few: best fit decreasing, each into the fullest bin
-that still takes it, in which the long leave no gaps that the short cannot fill.
+Even: longest first, each into the emptiest (Graham 1969), and what is still uneven is levelled by exchange.
+Few: best fit decreasing, each into the fullest bin that still takes it; the short fill the gaps of the long.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+
+EVEN = 0.005  # bins that differ by this fraction of the fullest are even enough
 
 
 def share_out(lengths: Sequence[int], ranks: int, token_budget: int) -> list[list[list[int]]]:
@@ -27,14 +29,47 @@ def share_out(lengths: Sequence[int], ranks: int, token_budget: int) -> list[lis
 
 
 def even_bins(indices: Sequence[int], lengths: Sequence[int], count: int) -> list[list[int]]:
-    """Longest first, each into the emptiest bin (the first of equals); inside a bin the given order is kept."""
+    """Longest first, each into the emptiest bin (the first of equals), then levelled; each bin is sorted."""
     bins: list[list[int]] = [[] for _ in range(count)]
     filled = [(0, number) for number in range(count)]
     for i in sorted(indices, key=lambda i: (-lengths[i], i)):
         tokens, emptiest = filled[0]
         bins[emptiest].append(i)
         heapq.heapreplace(filled, (tokens + lengths[i], emptiest))
+    _level(bins, [tokens for tokens, _ in sorted(filled, key=lambda one: one[1])], lengths)
     return [sorted(one) for one in bins]
+
+
+def _level(bins: list[list[int]], filled: list[int], lengths: Sequence[int]) -> None:
+    """Between the fullest and the emptiest bin one index changes sides, or two their places, while that helps."""
+    for _ in range(4 * len(bins)):
+        full, empty = filled.index(max(filled)), filled.index(min(filled))
+        gap = filled[full] - filled[empty]
+        if gap <= EVEN * max(filled):
+            return
+        back = sorted([(0, -1), *((lengths[i], i) for i in bins[empty])])
+        shift, there, here = min(
+            (abs(2 * (lengths[i] - tokens) - gap), i, j)
+            for i in bins[full]
+            for tokens, j in _around(back, lengths[i] - gap / 2)
+        )
+        if shift >= gap:
+            return
+        bins[full].remove(there)
+        bins[empty].append(there)
+        moved = lengths[there]
+        if here >= 0:
+            bins[empty].remove(here)
+            bins[full].append(here)
+            moved -= lengths[here]
+        filled[full] -= moved
+        filled[empty] += moved
+
+
+def _around(sorted_lengths: list[tuple[int, int]], wanted: float) -> list[tuple[int, int]]:
+    """The two that lie around a number."""
+    place = bisect_left(sorted_lengths, (wanted, -1))
+    return sorted_lengths[max(0, place - 1) : place + 1]
 
 
 def best_fit(indices: Sequence[int], lengths: Sequence[int], size: int) -> list[list[int]]:

@@ -6,9 +6,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.lengths import lengths
+from benchmarks.planner import measure
 from seetell.train.bins import best_fit, share_out
 from seetell.train.plan import BRANCHES_AT_MOST, Plan, pack_windows
 
@@ -139,3 +142,12 @@ def test_steps_do_not_depend_on_ranks_or_budget_but_on_seed_and_epoch() -> None:
 def test_a_sample_over_the_budget_is_alone() -> None:
     (micro_batches,) = share_out([5000, 10, 20, 30], 1, 128)
     assert [one for one in micro_batches if 0 in one] == [[0]]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("ranks", [1, 2, 8])
+def test_rows_like_those_of_the_665k_lose_little_and_load_ranks_alike(packed, ranks) -> None:
+    found = measure(lengths(2, 6400), 8192, share_images=False, packed=packed, ranks=ranks)
+    assert found.lost <= 0.03
+    assert found.uneven_epoch <= 0.01
+    assert found.uneven_step <= 0.04
