@@ -145,6 +145,8 @@ def _meant_field(value: Any, kind: Any, change: _Change) -> str | None:
 def _changed_inside(value: Any, kind: Any, inside: Mapping[str, Sequence[_Change]]) -> Any:
     """A dataclass, a map or a tuple with its parts changed."""
     where = next(iter(inside.values()))[0].where
+    if value is None:
+        value = _with_defaults(_without_none(kind))
     if dataclasses.is_dataclass(value):
         hints = typing.get_type_hints(type(value))
         for name, changes in inside.items():
@@ -171,6 +173,15 @@ def _changed_inside(value: Any, kind: Any, inside: Mapping[str, Sequence[_Change
     raise ConfigError(f'{where}: there is nothing inside it to name "{name}"' + (" (it is none)" * (value is None)))
 
 
+def _with_defaults(kind: Any) -> Any:
+    """What stands where nothing stood when a field inside it is named: its defaults, if it needs nothing else."""
+    if not dataclasses.is_dataclass(kind) or not isinstance(kind, type):
+        return None
+    fields = dataclasses.fields(kind)
+    needed = [f for f in fields if f.default is f.default_factory is dataclasses.MISSING]
+    return None if needed else kind()
+
+
 def _rebuild(value: Any, changes: dict[str, Any], where: str) -> Any:
     try:
         return dataclasses.replace(value, **changes)
@@ -188,8 +199,9 @@ def parse(text: str, kind: Any, where: str) -> Any:
             return None
         return parse(text, _without_none(kind), where)
     if origin is typing.Literal:
-        if text in inner:
-            return text
+        for value in inner:
+            if str(value) == text:
+                return value
         raise ConfigError(f'{where} cannot be "{text}"; {nearest(text, map(str, inner))}')
     if origin is tuple:
         parts = [part.strip() for part in text.strip("()[]").split(",") if part.strip()]

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
 MANIFEST = "manifest.json"
+FACTS_FILE = "seetell.json"  # in a model's folder: what no other software has a place for
 ROWS_PER_SYNC = 64
 
 

@@ -39,10 +39,8 @@ from seetell.encode.templates import (
     rounds_of,
 )
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
-from seetell.files import read_json, write_atomic, write_json
+from seetell.files import FACTS_FILE, read_json, write_atomic, write_json
 from seetell.types import Conversation, Image, Rejected, Turn
-
-FACTS_FILE = "seetell.json"
 
 
 class HalfSupervised(SeetellError):

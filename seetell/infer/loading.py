@@ -14,15 +14,17 @@ import torch
 from seetell.console import BadInput, UsageError, say
 from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import own_template
-from seetell.encode.processor import FACTS_FILE, Processor
+from seetell.encode.processor import Processor
 from seetell.encode.templates import VICUNA_V1
 from seetell.encode.tokenizer import load_tokenizer
+from seetell.files import FACTS_FILE
 from seetell.infer.engine import Engine
 from seetell.infer.pictures import Shown
 from seetell.infer.sampling import Sampling
 from seetell.infer.session import ChatSession
+from seetell.model.adapter import load_any
 from seetell.model.device import pick_device
-from seetell.model.weights import load_model, model_folder
+from seetell.model.weights import model_folder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LONGEST_ANSWER_TOKENS = 256
@@ -61,10 +63,10 @@ class Model:
 
 
 def load(folder: str | Path, device: str = "auto", dtype: str = "auto", slots: int = 2) -> Model:
-    """Opens a model folder; `slots` is how many conversations are kept at hand."""
+    """Opens a model folder, or an adapter's; `slots` is how many conversations are kept at hand."""
     folder = model_folder(folder)
     place = pick_device(device)
-    vlm = load_model(folder, pick_dtype(dtype, place), place)
+    vlm = load_any(folder, pick_dtype(dtype, place), place)
     processor = open_processor(folder, vlm.slots_per_image)
     wanted = (vlm.image_id, vlm.slots_per_image)
     given = (processor.tokenizer.image_id, processor.slots_per_image)

@@ -62,6 +62,14 @@ def hub_name(name: str, base: str, vision_family: str) -> str:
     return f"multi_modal_projector.{rest}"
 
 
+def transformers_name(name: str, base: str) -> str:
+    """What transformers 4.52 and later calls a tensor of our language model's body or of our connector in memory."""
+    part, _, rest = name.partition(".")
+    if part == "language":
+        return f"model.language_model.{rest.removeprefix(f'{base}.')}"
+    return f"model.multi_modal_projector.{rest}"
+
+
 def module_name_of_original(name: str) -> str | None:
     """A tensor's name in our VLM, from the layout of `liuhaotian/*`; None when it is of no LLaVA."""
     if (found := re.fullmatch(r"(?:.*\.)?mm_projector\.(?:(\d+)\.)?(weight|bias)", name)) is not None:

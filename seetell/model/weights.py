@@ -92,7 +92,11 @@ def config_of(folder: Path) -> dict[str, Any]:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """A folder's config.json, of a kind that we can build."""
-    config = config_of(model_folder(folder))
+    if not (model_folder(folder) / "config.json").exists() and (folder / "adapter_config.json").exists():
+        raise BadInput(
+            f"{folder} is an adapter, not a whole model: merge it first (seetell export {folder} --to hf --out FOLDER)."
+        )
+    config = config_of(folder)
     if config.get("model_type") not in ("llava", "seetell"):
         raise BadInput(f"{folder} holds a {config.get('model_type')!r} model, not a LLaVA: see seetell import --help.")
     return config
@@ -131,12 +135,17 @@ def _stored(config: PreTrainedConfig) -> dict[str, Any]:
 def hub_tensors(vlm: VLM) -> dict[str, Tensor]:
     """A model's tensors in the hub's names; a tied head is not repeated."""
     base, family = vlm.language.base_model_prefix, str(vlm.vision.config.model_type)
-    tensors = {hub_name(name, base, family): tensor for name, tensor in own_tensors(vlm).items()}
-    if vlm.connector.name == "linear":
-        bias = tensors["multi_modal_projector.linear_1.bias"]
-        tensors["multi_modal_projector.linear_2.weight"] = torch.eye(len(bias), dtype=bias.dtype)
-        tensors["multi_modal_projector.linear_2.bias"] = torch.zeros_like(bias)
-    return tensors
+    tensors = own_tensors(vlm) | second_layer(vlm)
+    return {hub_name(name, base, family): tensor for name, tensor in tensors.items()}
+
+
+def second_layer(vlm: VLM) -> dict[str, Tensor]:
+    """What stands behind a `linear` connector in files: a layer that says nothing. Other connectors have none."""
+    if vlm.connector.name != "linear":
+        return {}
+    bias = vlm.connector.get_parameter("linear_1.bias").detach()
+    eye = torch.eye(len(bias), dtype=bias.dtype, device=bias.device)
+    return {"connector.linear_2.weight": eye, "connector.linear_2.bias": torch.zeros_like(bias)}
 
 
 def own_tensors(vlm: VLM) -> dict[str, Tensor]:
@@ -217,7 +226,7 @@ def fill(
             if name in own and tensor.shape != own[name].shape
         ],
     }
-    if told := [f"{what}: {_few(names)}" for what, names in problems.items() if names]:
+    if told := [f"{what}: {few(names)}" for what, names in problems.items() if names]:
         raise BadInput(f"The weights in {where} are not those of its config: {'; '.join(told)}.")
     ready = {name: tensors[name] if dtype is None else tensors[name].to(dtype) for name in own}
     # Assigning rather than copying keeps each tensor's own type, and one copy of it in memory.
@@ -236,7 +245,8 @@ def _check_tied_head(vlm: VLM, tensors: dict[str, Tensor], where: Path) -> None:
         raise BadInput(f"{where} says tie_word_embeddings, but its head is not its embedding: correct its config.")
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """The first names of many, for a sentence."""
     more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
     return ", ".join(names[:NAMED_AT_MOST]) + more
 

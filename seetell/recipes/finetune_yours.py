@@ -1,8 +1,9 @@
 """Go on from a finished model with conversations of your own. Copy this file, or turn its knobs with --set.
 
 Run     seetell train finetune_yours --out runs/mine --set model.start=runs/llava-1.5-7b/model \
-            --set tune.data=my.json --set tune.data.0.images=my_pictures
-Needs   a model folder (of a run, or of `seetell import`), a LLaVA-style conversation file, its pictures
+            --set tune.data=my.json
+Needs   a model folder (of a run, or of `seetell import`), a LLaVA-style conversation file, and its pictures:
+        beside the file, or where --set tune.data.0.images=my_pictures says
 Source  the settings of LLaVA's task tuning, Liu et al. 2023, arXiv:2310.03744
 """
 
@@ -11,7 +12,7 @@ from seetell.train.recipe import Data, Model, Recipe, Stage
 RECIPE = Recipe(
     model=Model(start="runs/llava-1.5-7b/model"),
     tune=Stage(
-        data=(Data("my.json", images="my_pictures"),),
+        data=(Data("my.json"),),
         lr={"connector": 2e-5, "language": 2e-5},
         samples_per_step=128,
         template="vicuna-v1",

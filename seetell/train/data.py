@@ -109,6 +109,6 @@ def told(reasons: Mapping[str, int]) -> str:
 def _rows(data: Data, seed: int) -> Iterator[Conversation | Rejected]:
     """The rows of a file, or the share of them that the seed chooses."""
     chance = random.Random(f"{seed}:{data.path}")
-    for row in read_conversations(data.path, data.images, data.format):
+    for row in read_conversations(data.path, data.folder, data.format):
         if data.share == 1.0 or chance.random() < data.share:
             yield row

@@ -10,22 +10,26 @@ import math
 import torch
 from torch import nn
 
+from seetell.model.adapter import lora_parameters
 from seetell.train.recipe import LEARNABLE, Stage
 
 
 def choose_what_learns(model: nn.Module, stage: Stage) -> None:
-    """Parts named in `lr` take gradients; everything else, the tower included, is frozen."""
+    """Parts named in `lr` take gradients, under LoRA the language model's matrices alone; the rest is frozen."""
     model.requires_grad_(False)
     for name in LEARNABLE:
         if name in stage.lr:
-            model.get_submodule(name).requires_grad_(True)
+            part = model.get_submodule(name)
+            matrices = lora_parameters(part)
+            for parameter in matrices.values() if matrices else part.parameters():
+                parameter.requires_grad_(True)
 
 
 def build_optimizer(model: nn.Module, stage: Stage) -> torch.optim.AdamW:
     """A group for each part that learns; biases and norms are never decayed."""
     groups: list[dict[str, object]] = []
     for name, peak in stage.lr.items():
-        parameters = list(model.get_submodule(name).parameters())
+        parameters = [p for p in model.get_submodule(name).parameters() if p.requires_grad]
         for decay, chosen in (
             (stage.weight_decay, [p for p in parameters if p.ndim >= 2]),
             (0.0, [p for p in parameters if p.ndim < 2]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from seetell.config import ConfigError, nearest
@@ -44,7 +45,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A conversation file and the folder its pictures are in.
+    """A conversation file and the folder its pictures are in: `images`, or else where the file lies.
 
     `share` keeps that fraction of the rows (chosen by the recipe's seed), `times` shows each row that many
     times an epoch.
@@ -60,6 +61,30 @@ class Data:
         if not 0.0 < self.share <= 1.0:
             raise ConfigError(f"share is the fraction of the rows to keep, above 0 and at most 1, not {self.share}")
         _at_least("times", self.times, 1)
+
+    @property
+    def folder(self) -> Path:
+        """What the names of pictures are taken from."""
+        return Path(self.images) if self.images else Path(self.path).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """Low-rank matrices that learn in the language model's stead, at `lr.language`; the connector learns whole.
+
+    `bits` is how the frozen language model below them is kept: 16 as it is, 8 or 4 by bitsandbytes (QLoRA).
+    """
+
+    rank: int = 128
+    alpha: int = 256
+    dropout: float = 0.05
+    bits: Literal[16, 8, 4] = 16
+
+    def __post_init__(self) -> None:
+        _at_least("lora.rank", self.rank, 1)
+        _at_least("lora.alpha", self.alpha, 1)
+        if not 0.0 <= self.dropout < 1.0:
+            raise ConfigError(f"lora.dropout is a probability, at least 0 and below 1, not {self.dropout}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +117,7 @@ class Stage:
     cache_features: bool = False
     steps: Literal["samples", "packed"] = "samples"
     share_images: bool = False
+    lora: Lora | None = None
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -103,6 +129,8 @@ class Stage:
                 raise ConfigError(f'lr names "{name}", which is no part of the model; {nearest(name, LEARNABLE)}')
             if rate <= 0:
                 raise ConfigError(f"lr.{name} must be above 0, not {rate}; to freeze a part, leave it out of lr")
+        if self.lora is not None and "language" not in self.lr:
+            raise ConfigError("lora learns at the rate of the language model: name it in lr, as in lr.language=2e-4")
         for name in ("samples_per_step", "epochs", "max_tokens"):
             _at_least(name, getattr(self, name), 1)
         if self.micro_tokens < 128 or self.micro_tokens % 128:
@@ -131,6 +159,14 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.align is None and self.tune is None:
             raise ConfigError("a recipe needs a stage: align, tune, or both")
+        *before, last = self.stages.items()
+        for name, stage in before:
+            if stage.lora is not None:
+                raise ConfigError(f"{name}.lora: an adapter is what a run ends with, so only {last[0]} can have one")
+        if last[1].lora is not None and not before and not self.model.start:
+            raise ConfigError(
+                f"{last[0]}.lora lies over a finished model, and there is none: give model.start, or an align stage"
+            )
         if not 0 <= self.seed < 2**SEED_BITS:
             raise ConfigError(f"seed must be at least 0 and below 2**{SEED_BITS}, not {self.seed}")
 

@@ -4,7 +4,7 @@
     out/metrics.jsonl …           what happened (`log.py`)
     out/checkpoints/<stage>/      how far it came (`checkpoint.py`); gone when the stage is done
     out/aligned/                  the model between the stages, whole and loadable
-    out/model/                    the finished model
+    out/model/                    the finished model, or the adapter that lies over a finished one
     out/report.json               steps, samples, seconds, what was left out and why
 
 The same command goes on where a killed one stopped, and a finished run does nothing. A stage always begins
@@ -29,6 +29,7 @@ from seetell.config import freeze
 from seetell.console import UsageError, say
 from seetell.encode.processor import Processor
 from seetell.files import MANIFEST, read_json, write_json, write_manifest
+from seetell.model.adapter import save_adapter
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, save_model
 from seetell.train.checkpoint import fresh_folder, load_checkpoint, put_in_place
@@ -43,7 +44,7 @@ from seetell.train.recipe import Recipe
 from seetell.train.record import Record, check_data, only_run, open_record
 from seetell.train.sharing import stage_plan
 from seetell.train.show import show_samples
-from seetell.train.start import choose_precision, stage_processor, start_model
+from seetell.train.start import choose_precision, ready_model, stage_processor, start_model
 
 
 def train(
@@ -132,19 +133,25 @@ class _Run:
             shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)
 
     def start(self, name: str) -> VLM:
-        """The model as the stage finds it, always read from a folder."""
-        before = list(self.recipe.stages).index(name) - 1
-        if before < 0:
-            return start_model(self.recipe, self.ranks.device)
-        folder = target_of(self.recipe, self.out, list(self.recipe.stages)[before])
-        if not is_finished(folder):
+        """The model as the stage finds it, always read from a folder, and readied for it."""
+        stage, folder = self.recipe.stages[name], self.below(name)
+        if folder is None:
+            vlm = start_model(self.recipe)
+        elif is_finished(folder):
+            vlm = load_model(folder)
+        else:
             raise UsageError(f"{name} goes on from {folder}, which is not there yet: run align first.")
-        return load_model(folder, dtype=torch.float32, device=self.ranks.device)
+        return ready_model(vlm, stage, self.precision(name, vlm), self.recipe.seed, self.ranks.device)
+
+    def below(self, name: str) -> Path | None:
+        """The model that the stage before left; None for the first."""
+        before = list(self.recipe.stages).index(name) - 1
+        return None if before < 0 else target_of(self.recipe, self.out, list(self.recipe.stages)[before])
 
     def precision(self, name: str, vlm: VLM) -> torch.dtype:
         """Chosen once, then read from the record."""
         if name not in self.record.precision:
-            self.record.precision[name] = choose_precision(self.recipe.stages[name], vlm)
+            self.record.precision[name] = choose_precision(self.recipe.stages[name], vlm, self.ranks.device)
             if self.ranks.main:
                 self.record.save(self.out)
         return torch.bfloat16 if self.record.precision[name] == "bfloat16" else torch.float32
@@ -215,8 +222,11 @@ class _Run:
         """
         target = target_of(self.recipe, self.out, name)
         writing = fresh_folder(self.out / f".writing-{target.name}")
-        save_model(vlm, writing, stop_ids=sorted(processor.stop_ids))
         processor.save(writing)
+        if (lora := self.recipe.stages[name].lora) is None:
+            save_model(vlm, writing, stop_ids=sorted(processor.stop_ids))
+        else:
+            save_adapter(vlm, writing, self.below(name) or Path(self.recipe.model.start), lora.bits)
         write_manifest(writing)
         put_in_place(writing, target)
         shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)

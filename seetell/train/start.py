@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from seetell.console import BadInput
 from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor, template_named
 from seetell.encode.tokenizer import load_tokenizer
+from seetell.model.adapter import add_lora
 from seetell.model.connector import slots
 from seetell.model.parts import load_parts, vision_config
 from seetell.model.vlm import VLM
@@ -20,10 +22,10 @@ WIDE_ENOUGH = 128
 
 
 def start_model(recipe: Recipe, device: str | torch.device = "cpu") -> VLM:
-    """The model before its first step, float32: from the parts with a fresh connector, or a finished folder."""
+    """The model before its first step: from the parts with a fresh connector, or a finished folder as it is stored."""
     model = recipe.model
     if model.start:
-        return load_model(model.start, dtype=torch.float32, device=device)
+        return load_model(model.start, device=device)
     tokenizer = load_tokenizer(model.language)
     return load_parts(
         model.vision,
@@ -36,6 +38,20 @@ def start_model(recipe: Recipe, device: str | torch.device = "cpu") -> VLM:
         dtype=torch.float32,
         device=device,
         seed=recipe.seed,
+    )
+
+
+def ready_model(vlm: VLM, stage: Stage, precision: torch.dtype, seed: int, device: str | torch.device) -> VLM:
+    """The model as the stage trains it, on its device: what learns in float32, and under LoRA the frozen parts in the
+    type that they are multiplied in."""
+    if stage.lora is None:
+        return vlm.float().to(device)
+    for part in (vlm.vision, vlm.language):
+        nn.Module.to(part, precision)
+    vlm.connector.float()
+    lora = stage.lora
+    return add_lora(
+        vlm, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, bits=lora.bits, seed=seed, device=device
     )
 
 
@@ -68,7 +84,7 @@ def _processor(model: Model, stage: Stage, image_processor: ImageProcessor, slot
     return Processor(tokenizer, template_named(stage.template, tokenizer), image_processor, slots_per_image)
 
 
-def choose_precision(stage: Stage, vlm: VLM) -> str:
+def choose_precision(stage: Stage, vlm: VLM, device: str | torch.device) -> str:
     """What "auto" means here: bfloat16 products where the machine multiplies them faster, else float32.
 
     A rule rather than a measurement, so that the same recipe on the same machine is the same run. On a CPU only AMX
@@ -77,9 +93,10 @@ def choose_precision(stage: Stage, vlm: VLM) -> str:
     """
     if stage.precision != "auto":
         return stage.precision
-    if vlm.device.type == "cuda":
+    kind = torch.device(device).type
+    if kind == "cuda":
         pays = torch.cuda.is_bf16_supported()
-    elif vlm.device.type == "cpu":
+    elif kind == "cpu":
         has = torch.cpu.get_capabilities()
         pays = bool(has.get("amx_bf16")) and vlm.language.config.hidden_size >= WIDE_ENOUGH
     else:

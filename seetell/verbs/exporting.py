@@ -12,9 +12,10 @@ from pathlib import Path
 from seetell.console import UsageError, say
 from seetell.encode.processor import Processor
 from seetell.files import write_atomic, write_manifest
+from seetell.model.adapter import load_any, merge
 from seetell.model.original import TOWER_FOLDER, save_original
 from seetell.model.vlm import VLM
-from seetell.model.weights import is_llava, load_model, model_folder, save_model
+from seetell.model.weights import is_llava, model_folder, save_model
 from seetell.verbs.importing import carry, refuse_filled
 
 CARD = """\
@@ -40,13 +41,16 @@ The licences of the language model, of the tower and of the data it learned from
 
 
 def export_model(model: str | Path, to: str, out: str | Path) -> Path:
-    """Writes the model folder `model` to the folder `out`, in the layout `to`: "hf" or "original"."""
+    """Writes the model folder `model` to the folder `out`, in the layout `to`: "hf" or "original".
+
+    An adapter is merged into the model below it.
+    """
     out = Path(out)
     if to not in WRITERS:
         raise UsageError(f"There is no layout {to!r}: choose {' or '.join(WRITERS)}.")
     refuse_filled(out)
     source = model_folder(model)
-    vlm, processor = load_model(source), Processor.load(source)
+    vlm, processor = merge(load_any(source)), Processor.load(source)
     writing = out.with_name(f".writing-{out.name}")
     shutil.rmtree(writing, ignore_errors=True)
     writing.mkdir(parents=True)

@@ -21,10 +21,10 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from seetell.console import BadInput, SeetellError, ServiceError, UsageError, say
 from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import own_template
-from seetell.encode.processor import FACTS_FILE, Processor, template_named
+from seetell.encode.processor import Processor, template_named
 from seetell.encode.templates import VICUNA_V1, Template
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
-from seetell.files import as_object, read_json, write_manifest
+from seetell.files import FACTS_FILE, as_object, read_json, write_manifest
 from seetell.model.original import is_original, load_original, load_projector
 from seetell.model.parts import folder_of
 from seetell.model.vlm import VLM

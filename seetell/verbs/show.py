@@ -72,7 +72,7 @@ def _stages(source: str, template: str, model: str, images: str | Path | None) -
     parts = Model(start=model) if model else recipe.model
     stages = recipe.stages
     if is_data:
-        stages = {source: replace(stages["tune"], data=(Data(source, images=str(images or Path(source).parent)),))}
+        stages = {source: replace(stages["tune"], data=(Data(source, images=str(images or "")),))}
     for name, stage in stages.items():
         yield name, replace(stage, template=template) if template else stage, parts
 
@@ -81,7 +81,7 @@ def _find(data: tuple[Data, ...], id: str) -> Conversation | None:
     """The conversation of that id, if there is one; without an id, the first that is whole."""
     left_out = 0
     for part in data:
-        for row in read_conversations(part.path, part.images, part.format):
+        for row in read_conversations(part.path, part.folder, part.format):
             if isinstance(row, Conversation) and (not id or row.id == id):
                 return row
             if isinstance(row, Rejected):

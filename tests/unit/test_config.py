@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from seetell.config import ConfigError, apply_sets, differences, freeze, load_recipe, pick, shipped_recipes, thaw
-from seetell.train.recipe import Data, Model, Recipe, Stage
+from seetell.train.recipe import Data, Lora, Model, Recipe, Stage
 
 SHIPPED = (
     "drawn",
     "finetune_yours",
+    "finetune_yours_lora",
     "llava_1_5_13b",
     "llava_1_5_7b",
+    "llava_1_5_7b_lora",
     "llava_v1_13b",
     "llava_v1_7b",
     "scienceqa",
@@ -180,3 +182,13 @@ def test_recipes_need_no_tensors() -> None:
     code += "print(len([load_recipe(name) for name in shipped_recipes()]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(len(SHIPPED))
+
+
+def test_a_field_inside_what_is_not_there_brings_its_defaults() -> None:
+    recipe = a_recipe()
+    assert recipe.tune is not None
+    assert recipe.tune.lora is None
+    changed = apply_sets(recipe, ["tune.lora.rank=8", "tune.lora.bits=4"])
+    assert changed.tune is not None
+    assert changed.tune.lora == Lora(rank=8, bits=4)
+    assert apply_sets(changed, ["tune.lora=none"]) == recipe

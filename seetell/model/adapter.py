@@ -1,0 +1,249 @@
+"""LoRA: low-rank matrices beside the language model's linear layers, which learn in its stead.
+
+Every linear layer of the decoder but its head gets a pair A, B, and gives W x + alpha / rank * B A x. Targets are
+whole names within the language model: by endings such as `q_proj`, the tower's layers of the same name would get
+matrices too, which nothing ever trains. The connector trains in full and is kept with the matrices.
+
+An adapter's folder is peft's own, with names for transformers' LLaVA, so that
+`PeftModel.from_pretrained(LlavaForConditionalGeneration.from_pretrained(base), folder)` is the same model; what peft
+has no place for (the base's hash, its bits) stands in seetell.json.
+
+Source  Hu et al. 2021, arXiv:2106.09685; the matrices' place and rates: the LoRA column of LLaVA-1.5's scripts.
+
+Shapes  R rank, I and O a layer's inputs and outputs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from seetell.console import BadInput, UsageError
+from seetell.files import FACTS_FILE, DamagedFile, as_object, read_json, sha256_file, sha256_text, write_json
+from seetell.model.layouts import transformers_name
+from seetell.model.quantized import dense_weight, quantize
+from seetell.model.tensors import weight_files
+from seetell.model.vlm import VLM
+from seetell.model.weights import few, is_llava, load_model, model_folder, second_layer
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CONNECTOR = "model.multi_modal_projector"
+PEFT_PREFIX = "base_model.model."
+
+
+def add_lora(
+    vlm: VLM,
+    *,
+    rank: int,
+    alpha: int,
+    dropout: float = 0.0,
+    bits: int = 16,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> VLM:
+    """Puts the matrices in, A drawn by `seed` and B zero, so that nothing is changed yet; moves the model to `device`.
+
+    With fewer bits than 16 the layers below them are quantized on the way.
+    """
+    peft = import_peft()
+    names = target_names(vlm)
+    language = cast(Any, vlm.language)
+    if bits < 16:
+        quantize(vlm.language, names, bits, torch.device(device))
+    vlm.to(device)
+    config = peft.LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        peft.inject_adapter_in_model(config, language)
+    return vlm
+
+
+def target_names(vlm: VLM) -> list[str]:
+    """The linear layers of the language model but its head, by their names within it."""
+    head = vlm.head
+    linear = ((name, part) for name, part in vlm.language.named_modules() if isinstance(part, nn.Linear))
+    return [name for name, part in linear if part is not head]
+
+
+def lora_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The matrices by their names in the model; none where no adapter was put in."""
+    return {name: p for name, p in model.named_parameters() if ".lora_A." in name or ".lora_B." in name}
+
+
+def save_adapter(vlm: VLM, folder: Path, base: Path, bits: int) -> None:
+    """Writes the matrices and the connector, peft's config, and into seetell.json what they lie over.
+
+    `base` is the folder of the model that training began with.
+    """
+    peft = import_peft()
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors_of(vlm).items()}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(0o644)  # safetensors makes it readable by its owner alone
+    layers = _lora_layers(vlm)
+    first = next(iter(layers.values()))
+    prefix = vlm.language.base_model_prefix
+    config = peft.LoraConfig(
+        base_model_name_or_path=str(base.resolve()),
+        r=first.r["default"],
+        lora_alpha=first.lora_alpha["default"],
+        lora_dropout=getattr(first.lora_dropout["default"], "p", 0.0),
+        target_modules=[transformers_name(f"language.{name}", prefix) for name in layers],
+        modules_to_save=[CONNECTOR],
+        inference_mode=True,
+    ).to_dict()
+    if is_llava(vlm):  # by this AutoPeftModel opens base and adapter in one
+        names = {"base_model_class": "LlavaForConditionalGeneration", "parent_library": "transformers"}
+        config["auto_mapping"] = names
+    written = {key: sorted(value) if isinstance(value, set) else value for key, value in sorted(config.items())}
+    write_json(folder / CONFIG, written)
+    facts: dict[str, Any] = read_json(folder / FACTS_FILE) if (folder / FACTS_FILE).exists() else {}
+    facts["adapter"] = {"base": _named_from(folder, base), "base_sha256": weights_hash(base), "bits": bits}
+    write_json(folder / FACTS_FILE, facts)
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter and no whole model."""
+    return (folder / CONFIG).is_file() and not (folder / "config.json").exists()
+
+
+def load_any(folder: str | Path, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> VLM:
+    """A whole model's folder, or an adapter's with the model below it; in evaluation mode."""
+    folder = model_folder(folder)
+    return load_adapter(folder, dtype, device) if is_adapter(folder) else load_model(folder, dtype, device)
+
+
+def load_adapter(folder: Path, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> VLM:
+    """An adapter over its base, which must be the one that it was trained over, as it was: in as many bits."""
+    config, facts = _read_config(folder), _read_facts(folder)
+    vlm = load_model(_base_of(folder, facts), dtype)
+    add_lora(
+        vlm,
+        rank=int(config["r"]),
+        alpha=int(config["lora_alpha"]),
+        bits=int(facts["bits"]),
+        device=device,
+    )
+    if dtype is not None:
+        for parameter in lora_parameters(vlm).values():
+            parameter.data = parameter.data.to(dtype)
+    _fill(vlm, folder)
+    return vlm.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def merge(vlm: VLM) -> VLM:
+    """Adds the matrices into the layers below them, which become plain again; what was quantized stays so rounded.
+
+    The sum is made in float64, so that it is rounded once.
+    """
+    for name, layer in _lora_layers(vlm).items():
+        base = layer.get_base_layer()
+        dense = dense_weight(base)  # [O, I]
+        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight  # [R, I], [O, R]
+        kind = base.weight.dtype if base.weight.is_floating_point() else vlm.dtype
+        weight = dense.double() + layer.scaling["default"] * (b.double() @ a.double())
+        plain = nn.Linear(weight.shape[1], weight.shape[0], bias=base.bias is not None, device="meta")
+        plain.weight = nn.Parameter(weight.to(kind), requires_grad=False)
+        if base.bias is not None:
+            plain.bias = base.bias
+        vlm.language.set_submodule(name, plain)
+    cast(Any, vlm.language).peft_config = {}
+    return vlm
+
+
+def weights_hash(folder: Path) -> str:
+    """A hash of a model folder's weights, whatever lies beside them."""
+    return sha256_text("\n".join(f"{path.name} {sha256_file(path)}" for path in weight_files(folder)))
+
+
+def import_peft() -> Any:
+    """peft, which is an extra."""
+    if importlib.util.find_spec("peft") is None:
+        raise UsageError("LoRA needs peft, which is not installed: pip install 'seetell[lora]'.")
+    with warnings.catch_warnings():  # it imports bitsandbytes where it finds it, which calls what torch deprecates
+        warnings.simplefilter("ignore")
+        import peft
+    return peft
+
+
+def _lora_layers(vlm: VLM) -> dict[str, Any]:
+    """The layers that have matrices, by their names within the language model."""
+    return {name: part for name, part in vlm.language.named_modules() if hasattr(part, "lora_A")}
+
+
+def _tensors_of(vlm: VLM) -> dict[str, Tensor]:
+    """What an adapter keeps, by the names that peft gives it over transformers' LLaVA."""
+    connector = {f"connector.{name}": tensor for name, tensor in vlm.connector.state_dict().items()}
+    kept = {**lora_parameters(vlm), **connector, **second_layer(vlm)}
+    prefix = vlm.language.base_model_prefix
+    return {PEFT_PREFIX + transformers_name(name.replace(".default.", "."), prefix): kept[name] for name in kept}
+
+
+@torch.no_grad()
+def _fill(vlm: VLM, folder: Path) -> None:
+    """Reads the matrices and the connector; refuses by name what is missing, surplus or misshapen."""
+    path = folder / WEIGHTS
+    try:
+        read = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BadInput(f"{path} is not a whole safetensors file ({error}): fetch or save it again.") from None
+    own = _tensors_of(vlm)
+    problems = {
+        "missing": sorted(own.keys() - read.keys()),
+        "surplus": sorted(read.keys() - own.keys()),
+        "misshapen": sorted(name for name in own.keys() & read.keys() if own[name].shape != read[name].shape),
+    }
+    if told := [f"{what}: {few(names)}" for what, names in problems.items() if names]:
+        raise BadInput(f"{path} does not hold an adapter of the model below it: {'; '.join(told)}.")
+    for name, tensor in own.items():
+        tensor.copy_(read[name])
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = as_object(read_json(folder / CONFIG)) or {}
+        known = str(config["peft_type"]) == "LORA" and int(config["r"]) > 0 and int(config["lora_alpha"]) > 0
+    except (KeyError, TypeError, ValueError, DamagedFile) as error:
+        raise BadInput(f"{folder / CONFIG} is not an adapter's config ({error}): fetch or save it again.") from None
+    if not known:
+        raise BadInput(f"{folder / CONFIG} describes another kind of adapter than LoRA, which cannot be opened here.")
+    return config
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    path = folder / FACTS_FILE
+    try:
+        facts = as_object((as_object(read_json(path)) or {}).get("adapter"))
+    except FileNotFoundError:
+        facts = None
+    if facts is None or not {"base", "base_sha256", "bits"} <= facts.keys():
+        raise BadInput(f"{path} does not say what model the adapter lies over: it was not written by seetell.")
+    return facts
+
+
+def _base_of(folder: Path, facts: dict[str, Any]) -> Path:
+    """The model below an adapter, where seetell.json says, if it is the same that it was trained over."""
+    base = folder / str(facts["base"])  # an absolute name stands alone
+    where = f'"base" in {folder / FACTS_FILE}'
+    if not base.is_dir():
+        raise BadInput(f"The model {base} that this adapter lies over is not there: put it back, or change {where}.")
+    if weights_hash(base) != facts["base_sha256"]:
+        raise BadInput(
+            f"The model {base} has other weights than the adapter was trained over: put those back, or change {where}."
+        )
+    return base
+
+
+def _named_from(folder: Path, base: Path) -> str:
+    """A base in the same run is named from the adapter, so that a run can be moved; any other by its place."""
+    base = base.resolve()
+    near = folder.resolve().parent
+    return os.path.relpath(base, folder.resolve()) if base.is_relative_to(near) else str(base)

@@ -1,0 +1,22 @@
+"""As finetune_yours, with LoRA: on one card, and what comes out is an adapter of a few hundred megabytes.
+
+Run     seetell train finetune_yours_lora --out runs/mine --set model.start=runs/llava-1.5-7b/model \
+            --set tune.data=my.json
+        on a small card also: --set tune.lora.bits=4 (with bitsandbytes) --set tune.micro_tokens=2048
+Needs   what finetune_yours needs, and peft (pip install 'seetell[lora]')
+Source  the settings of LLaVA's task tuning with LoRA, Liu et al. 2023, arXiv:2310.03744
+"""
+
+from seetell.train.recipe import Data, Lora, Model, Recipe, Stage
+
+RECIPE = Recipe(
+    model=Model(start="runs/llava-1.5-7b/model"),
+    tune=Stage(
+        data=(Data("my.json"),),
+        lr={"connector": 2e-5, "language": 2e-4},
+        lora=Lora(rank=128, alpha=256, dropout=0.05),
+        samples_per_step=128,
+        template="vicuna-v1",
+        image="pad",
+    ),
+)
