@@ -96,6 +96,8 @@ class Stage:
     `steps` are counted in samples, or are as many full micro-batches as hold about that many ("packed": fewer tokens
     lost to rounding, and the samples of a step float around their number).
     `share_images` keeps up to 4 samples about one picture in one step, where its tokens then stand only once.
+    `picture_decoding` "fast" is for machines whose cores cannot keep up: a third less work a picture, and values that
+    now and then are a grey level away from those the finished model is shown (`encode/image.py`).
     `cache_features` keeps what the frozen tower saw in memory, so a picture is seen once in the whole run.
     """
 
@@ -105,6 +107,7 @@ class Stage:
     epochs: int = 1
     template: str = "vicuna-v1"
     image: Literal["square", "pad", "stretch"] = "pad"
+    picture_decoding: Literal["exact", "fast"] = "exact"
     warmup: float = 0.03
     schedule: Literal["cosine", "constant"] = "cosine"
     weight_decay: float = 0.0

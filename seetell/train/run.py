@@ -27,6 +27,7 @@ import torch
 
 from seetell.config import freeze
 from seetell.console import UsageError, say
+from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor
 from seetell.files import MANIFEST, read_json, write_json, write_manifest
 from seetell.model.adapter import save_adapter
@@ -98,7 +99,7 @@ class _Run:
 
     def __init__(self, recipe: Recipe, out: Path, record: Record, watch: Watch, ranks: Ranks) -> None:
         self.recipe, self.out, self.record, self.watch, self.ranks = recipe, out, record, watch, ranks
-        self.features: dict[str, Features] = {}
+        self.features: dict[ImageProcessor, Features] = {}
 
     def go(self, wanted: Sequence[str]) -> None:
         """The stages in order; each that is done already is passed by."""
@@ -163,17 +164,16 @@ class _Run:
 
         All of them, in the recipe's order, also when an earlier stage is done: see `Features.look`.
         """
-        mode = self.recipe.stages[name].image
         if not self.recipe.stages[name].cache_features:
             return None
-        if mode not in self.features:
-            self.features[mode] = Features()
-            stages = {n: self.recipe.stages[n] for n in samples}
-            sharing = [n for n, stage in stages.items() if stage.cache_features and stage.image == mode]
+        processor = processors[name].image_processor
+        if processor not in self.features:
+            self.features[processor] = Features()
+            keeping = [n for n in samples if self.recipe.stages[n].cache_features]
+            sharing = [n for n in keeping if processors[n].image_processor == processor]
             images = (image for n in sharing for image in samples[n].all_images())
-            processor = processors[name].image_processor
-            self.features[mode].look(vlm, processor, images, self.precision(sharing[0], vlm))
-        return self.features[mode]
+            self.features[processor].look(vlm, processor, images, self.precision(sharing[0], vlm))
+        return self.features[processor]
 
     def stage(self, name: str, vlm: VLM, processor: Processor, samples: Samples, features: Features | None) -> bool:
         """Trains one stage from its last checkpoint on; false when it was interrupted."""

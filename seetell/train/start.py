@@ -59,7 +59,8 @@ def stage_processor(model: Model, stage: Stage, vlm: VLM) -> Processor:
     """The processor that encodes for this stage: the model's tokenizer and pictures, the stage's template and mode."""
     # The numbers a config can hold: float32 digits beyond them would make two names of one constant.
     mean, std = ([round(value, 8) for value in numbers.tolist()] for numbers in (vlm.pixel_mean, vlm.pixel_std))
-    image_processor = ImageProcessor(vlm.side_px, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), stage.image)
+    mean, std = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+    image_processor = ImageProcessor(vlm.side_px, mean, std, stage.image, stage.picture_decoding)
     return _processor(model, stage, image_processor, vlm.slots_per_image)
 
 

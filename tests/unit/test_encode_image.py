@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from seetell.console import BadInput, UsageError
-from seetell.encode.image import ImageProcessor
+from seetell.encode.image import DECODINGS, ImageProcessor
 from seetell.types import Image, Rejected
 
 
@@ -95,12 +95,12 @@ def test_pillow_warns_nobody_of_a_large_picture() -> None:
 
 def test_a_long_picture_is_padded_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = PIL.Image.new("RGB", (300, 30), (255, 0, 0))
-    whole = np.asarray(ImageProcessor(32, mode="pad").square(picture)).astype(int)
+    whole = ImageProcessor(32, mode="pad").square(picture).astype(int)
     monkeypatch.setattr("seetell.encode.image.LONGEST_PADDED_PX", 100)
     made: list[tuple[int, int]] = []
     new = PIL.Image.new
     monkeypatch.setattr(PIL.Image, "new", lambda mode, size, *rest: made.append(size) or new(mode, size, *rest))
-    assert abs(np.asarray(ImageProcessor(32, mode="pad").square(picture)) - whole).max() <= 2
+    assert abs(ImageProcessor(32, mode="pad").square(picture) - whole).max() <= 2
     assert made == [(100, 100)]
 
 
@@ -143,9 +143,47 @@ def test_settings_come_back(tmp_path: Path, mode: str) -> None:
     assert ImageProcessor.load(tmp_path) == processor
 
 
+@pytest.mark.parametrize("mode", ["square", "pad", "stretch"])
+@pytest.mark.parametrize("size", [(640, 480), (375, 500), (336, 336), (40, 60), (3, 7), (1, 1), (900, 31)])
+def test_fast_decoding_stays_within_two_grey_levels(mode: str, size: tuple[int, int]) -> None:
+    picture = _photo().resize(size, PIL.Image.Resampling.BICUBIC)
+    for side_px in (32, 336):
+        exact, fast = (ImageProcessor(side_px, mode=mode, decoding=how).square(picture) for how in ("exact", "fast"))
+        assert fast.shape == (side_px, side_px, 3)
+        apart = abs(exact.astype(int) - fast)
+        assert apart.max() <= 2
+        assert (apart == 0).mean() > 0.9
+
+
+def test_fast_decoding_of_photos_is_nearly_exact(outside) -> None:
+    for path in sorted(outside("coco").rglob("*.jpg"))[::20]:
+        for mode in ("square", "pad"):
+            exact, fast = (ImageProcessor(336, mode=mode, decoding=how).pixels(Image(str(path))) for how in DECODINGS)
+            assert isinstance(exact, torch.Tensor)
+            assert isinstance(fast, torch.Tensor)
+            apart = (exact.int() - fast.int()).abs()
+            assert apart.max() <= 2
+            assert apart.float().mean() < 0.01
+
+
+def test_a_picture_decoded_fast_is_refused_for_the_same_reasons(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(_data(_photo(), "JPEG")[:-100])
+    refused = ImageProcessor(32, decoding="fast").pixels(Image(path=str(path)))
+    assert isinstance(refused, Rejected)
+    assert refused.reason == "damaged picture"
+
+
+def test_what_is_saved_decodes_exactly(tmp_path: Path) -> None:
+    ImageProcessor(48, decoding="fast").save(tmp_path)
+    assert ImageProcessor.load(tmp_path) == ImageProcessor(48)
+
+
 def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="anyres"):
         ImageProcessor(32, mode="anyres")
+    with pytest.raises(UsageError, match="no decoding of pictures is called 'quick'"):
+        ImageProcessor(32, decoding="quick")  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="has no preprocessor_config"):
         ImageProcessor.load(tmp_path)
     with pytest.raises(BadInput, match="not done here"):

@@ -1,0 +1,178 @@
+"""Pictures a CPU second: transformers' processors, ours "exact", ours "fast"; and how far the latter two differ.
+
+    python benchmarks/loader.py [--pictures FOLDER] [--side 336] [--rounds 5] --json loader.json
+
+Each reads a file, decodes it and makes it square: transformers into normalized float32, ours into bytes, as training
+takes them (they are normalized on the device); "fast, normalized" ends where transformers does. One thread, whose own
+CPU time is counted; the systems take turns, round by round, so that a busy machine is busy for all of them. Without a
+folder of photographs, JPEGs of COCO's sizes are drawn. Before any timing, "exact" must equal transformers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import PIL.Image
+import torch
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from seetell.encode.image import ImageProcessor
+from seetell.types import Image, Rejected
+
+ROOT = Path(__file__).parents[1]
+MODES = ("pad", "square")
+SIZES = ((640, 480), (640, 427), (500, 375), (480, 640), (640, 480), (427, 640), (612, 612), (640, 360))
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+
+System = Callable[[Path], torch.Tensor]
+
+
+def draw_pictures(folder: Path, count: int = 48, seed: int = 0) -> None:
+    """Smooth colours with some grain: JPEGs that cost about as much to decode as photographs of their size."""
+    lots = np.random.default_rng(seed)
+    for number in range(count):
+        size = SIZES[number % len(SIZES)]
+        coarse = PIL.Image.fromarray(lots.integers(0, 256, (24, 32, 3), dtype=np.uint8)).resize(size)
+        grain = PIL.Image.fromarray(lots.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+        PIL.Image.blend(coarse, grain, 0.12).save(folder / f"{number:03}.jpg", quality=90)
+
+
+def systems(mode: str, side_px: int) -> dict[str, System]:
+    """The three by name, for pictures made square in one way."""
+    square = {"height": side_px, "width": side_px}
+    make = LlavaImageProcessorPil if mode == "pad" else CLIPImageProcessorPil
+    theirs = make(size={"shortest_edge": side_px}, crop_size=square, do_pad=mode == "pad")
+
+    def transformers(path: Path) -> torch.Tensor:
+        with PIL.Image.open(path) as picture:
+            return theirs(picture, return_tensors="pt")["pixel_values"][0]
+
+    def ours(processor: ImageProcessor) -> System:
+        return lambda path: _sound(processor.pixels(Image(str(path))))
+
+    exact = ImageProcessor(side_px, mode=mode)
+    fast = ImageProcessor(side_px, mode=mode, decoding="fast")
+    pixels = ours(fast)
+
+    def normalized(path: Path) -> torch.Tensor:
+        return fast.normalize(pixels(path)[None])[0]
+
+    return {"transformers": transformers, "exact": ours(exact), "fast": pixels, "fast, normalized": normalized}
+
+
+def differences(mode: str, side_px: int, paths: list[Path]) -> dict[str, Any]:
+    """Grey levels between exact and fast: how many values differ by how much."""
+    counts = np.zeros(256, dtype=np.int64)
+    exact = ImageProcessor(side_px, mode=mode)
+    fast = ImageProcessor(side_px, mode=mode, decoding="fast")
+    for path in paths:
+        one, other = (_sound(processor.pixels(Image(str(path)))).int() for processor in (exact, fast))
+        counts += np.bincount((one - other).abs().flatten().numpy(), minlength=256)
+    return {
+        "values": int(counts.sum()),
+        "by_grey_levels": {str(level): int(count) for level, count in enumerate(counts) if count},
+        "largest": int(counts.nonzero()[0].max()),
+        "mean": float(counts @ np.arange(256) / counts.sum()),
+    }
+
+
+def measure(paths: list[Path], side_px: int, rounds: int) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    for mode in MODES:
+        by_name = systems(mode, side_px)
+        normalize = ImageProcessor(side_px, mode=mode).normalize
+        pairs = ((by_name["transformers"](path), normalize(by_name["exact"](path)[None])[0]) for path in paths)
+        parity = max(float((theirs - ours).abs().max()) for theirs, ours in pairs)
+        assert parity <= 1e-6, f"exact pixels differ from transformers' by {parity}"
+        rates: dict[str, list[float]] = {name: [] for name in by_name}
+        for _ in range(rounds):
+            for name, system in by_name.items():
+                began_s = time.process_time()
+                for path in paths:
+                    system(path)
+                rates[name].append(len(paths) / (time.process_time() - began_s))
+        results[mode] = {
+            "parity": parity,
+            "differences": differences(mode, side_px, paths),
+            "pictures_per_cpu_s": {name: statistics.median(all_of) for name, all_of in rates.items()},
+            "pictures_per_cpu_s_spread": {name: [min(all_of), max(all_of)] for name, all_of in rates.items()},
+            "times_transformers": {
+                name: statistics.median(a / b for a, b in zip(all_of, rates["transformers"], strict=True))
+                for name, all_of in rates.items()
+            },
+        }
+    return results
+
+
+def show(results: dict[str, Any]) -> None:
+    print(f"{'mode':8} {'system':16} {'a CPU second':>12} {'spread':>17} {'times':>6}")
+    for mode, found in results.items():
+        for name, rate in found["pictures_per_cpu_s"].items():
+            low, high = found["pictures_per_cpu_s_spread"][name]
+            times = found["times_transformers"][name]
+            print(f"{mode:8} {name:16} {rate:12.1f} {f'{low:.1f} to {high:.1f}':>17} {times:6.2f}")
+        apart = found["differences"]
+        levels = ", ".join(f"{count} by {level}" for level, count in apart["by_grey_levels"].items())
+        print(f"{mode:8} fast against exact, grey levels: {levels}; mean {apart['mean']:.5f}")
+
+
+def _sound(pixels: torch.Tensor | Rejected) -> torch.Tensor:
+    if isinstance(pixels, Rejected):
+        raise SystemExit(f"{pixels.id}: {pixels.reason}")
+    return pixels
+
+
+def _commit() -> str:
+    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return told.stdout.strip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="pictures a CPU second")
+    parser.add_argument("--pictures", type=Path, help="a folder of photographs; drawn ones without it")
+    parser.add_argument("--side", type=int, default=336, help="pixels of the square that a tower takes")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as drawn:
+        if asked.pictures is None:
+            draw_pictures(Path(drawn))
+        folder = asked.pictures or Path(drawn)
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+        if not paths:
+            raise SystemExit(f"{folder} holds no picture ({', '.join(ENDINGS)}).")
+        results = measure(paths, asked.side, asked.rounds)
+    show(results)
+    if asked.json is not None:
+        facts = {
+            "date": str(date.today()),
+            "commit": _commit(),
+            "cpu": torch.backends.cpu.get_cpu_capability(),
+            "torch": torch.__version__,
+            "pillow": PIL.__version__,
+            "pictures": len(paths),
+            "drawn": asked.pictures is None,
+            "side_px": asked.side,
+            "rounds": asked.rounds,
+        }
+        asked.json.write_text(json.dumps({**facts, "modes": results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
