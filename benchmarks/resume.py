@@ -88,7 +88,7 @@ def hashes(out: Path) -> dict[str, str]:
 def metrics(out: Path) -> list[dict[str, object]]:
     """The rows of the run's metrics, without what the clock decides."""
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+    return [{key: value for key, value in row.items() if key not in ("seconds", "data_wait_s")} for row in rows]
 
 
 def kill_and_go_on(recipe: Recipe, out: Path, after_s: float, while_writing: bool) -> tuple[bool, bool]:

@@ -27,6 +27,7 @@ class Progress:
     tokens: int = 0
     supervised: int = 0
     seconds: float = 0.0
+    data_wait_s: float = 0.0
     not_finite: int = 0
     not_finite_in_a_row: int = 0
     empty_steps: int = 0

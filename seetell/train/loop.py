@@ -162,6 +162,7 @@ def _count(state: Progress, facts: StepFacts, report: StepReport) -> None:
     state.step += 1
     state.samples += len(facts.sample_ids) + len(facts.refused)
     state.tokens += facts.tokens
+    state.data_wait_s += facts.waited_s
     state.supervised += report.supervised
     if report.supervised == 0:
         state.empty_steps += 1
@@ -179,7 +180,7 @@ def _write(log: RunLog, state: Progress, facts: StepFacts, report: StepReport, r
         log.refuse(row, rejected)
     figures: dict[str, object] = {f"lr_{part}": rate for part, rate in rates.items()}
     figures |= {"supervised": report.supervised, "samples": state.samples, "tokens": state.tokens}
-    figures |= {"seconds": round(state.seconds, 3)}
+    figures |= {"seconds": round(state.seconds, 3), "data_wait_s": round(facts.waited_s, 4)}
     if report.taken:
         figures |= {"loss": report.loss, "grad_norm": report.grad_norm}
         if report.by_source:

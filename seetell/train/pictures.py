@@ -1,4 +1,4 @@
-"""Pictures for the steps to come: decoded ahead by threads, or seen once by the frozen tower and kept.
+"""Pictures for the steps to come: decoded and packed ahead by threads, or seen once by the frozen tower and kept.
 
 A picture that cannot be read becomes a `Rejected`; whoever asked leaves its sample out and counts it.
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -39,24 +40,36 @@ class MicroBatch:
     sources: Tensor | None = None
 
     def to(self, device: torch.device) -> MicroBatch:
-        tower, sources = (None if one is None else one.to(device) for one in (self.tower, self.sources))
+        tower, sources = (
+            None if one is None else one.to(device, non_blocking=True) for one in (self.tower, self.sources)
+        )
         return MicroBatch(self.batch.to(device), tower, sources)
+
+    def pinned(self) -> MicroBatch:
+        """The same in memory that a GPU fetches by itself, while it computes."""
+        held = {field.name: getattr(self.batch, field.name) for field in fields(self.batch)}
+        batch = replace(self.batch, **{k: v.pin_memory() for k, v in held.items() if isinstance(v, Tensor)})
+        tower, sources = (None if one is None else one.pin_memory() for one in (self.tower, self.sources))
+        return MicroBatch(batch, tower, sources)
 
 
 @dataclass(frozen=True, slots=True)
 class StepFacts:
-    """What a step held: its tokens, the samples left out with their rows, the ids of the others."""
+    """What a step held: its tokens, the samples left out with their rows, the ids of the others; and how long it was
+    waited for."""
 
     tokens: int
     refused: list[tuple[int, Rejected]]
     sample_ids: list[str]
+    waited_s: float = 0.0
 
     @staticmethod
     def of_all(shares: Sequence[StepFacts]) -> StepFacts:
         """The whole step's, from its ranks'."""
         refused = [row for share in shares for row in share.refused]
         sample_ids = [name for share in shares for name in share.sample_ids]
-        return StepFacts(sum(share.tokens for share in shares), refused, sample_ids)
+        waited_s = max(share.waited_s for share in shares)  # the ranks wait for the slowest
+        return StepFacts(sum(share.tokens for share in shares), refused, sample_ids, waited_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +139,33 @@ def feed(
     first_step: int,
     rank: int = 0,
     ranks: int = 1,
-) -> Iterator[StepData]:
-    """A rank's share of the plan's steps from `first_step` on, pictures of the next ones being decoded meanwhile."""
-    with _threads() as pool:
-        ahead: deque[tuple[list[list[Document]], dict[int, list[Future[Tensor | Rejected]]]]] = deque()
-        to_start = iter(range(first_step, plan.steps))
-        for _ in range(first_step, plan.steps):
-            for step in to_start:
-                mine = plan.micro_batches(step, ranks)[rank]
-                entries = [entry for micro in mine for document in micro for entry in document]
-                ahead.append((mine, _start(pool, image_processor, samples, entries, features is None)))
-                if len(ahead) > STEPS_AHEAD:
-                    break
-            mine, decoding = ahead.popleft()
-            yield _assemble(samples, features, mine, decoding)
+    pin: bool = False,
+) -> Generator[StepData]:
+    """A rank's share of the plan's steps from `first_step` on.
+
+    While a step is taken, threads decode the pictures of the next ones, and one more thread packs what is decoded; in
+    memory that a GPU can fetch by itself when `pin` is set.
+    """
+
+    def prepare(step: int) -> Future[StepData]:
+        mine = plan.micro_batches(step, ranks)[rank]
+        entries = [entry for micro in mine for document in micro for entry in document]
+        decoding = _start(pool, image_processor, samples, entries, features is None)
+        return packer.submit(_assemble, samples, features, mine, decoding, pin)
+
+    with _threads() as pool, ThreadPoolExecutor(1, thread_name_prefix="packing") as packer:
+        ahead: deque[Future[StepData]] = deque()
+        try:
+            asked_s = time.monotonic()
+            for step in range(first_step, plan.steps):
+                while len(ahead) <= min(STEPS_AHEAD, plan.steps - step - 1):
+                    ahead.append(prepare(step + len(ahead)))
+                ready = ahead.popleft().result()
+                yield replace(ready, facts=replace(ready.facts, waited_s=time.monotonic() - asked_s))
+                asked_s = time.monotonic()
+        finally:  # whoever asked may have had enough
+            pool.shutdown(wait=False, cancel_futures=True)
+            packer.shutdown(wait=False, cancel_futures=True)
 
 
 def _start(
@@ -156,6 +182,7 @@ def _assemble(
     features: Features | None,
     mine: list[list[Document]],
     decoding: dict[int, list[Future[Tensor | Rejected]]],
+    pin: bool,
 ) -> StepData:
     """Packs each planned micro-batch, without the samples one of whose pictures was refused."""
     micro_batches, refused, sample_ids = [], [], []
@@ -178,6 +205,7 @@ def _assemble(
         sample_ids += [sample.id for sample in kept]
         micro_batches.append(_micro_batch(kept, pictures, features is not None))
     tokens = sum(len(micro.batch) for micro in micro_batches)
+    micro_batches = [micro.pinned() for micro in micro_batches] if pin else micro_batches
     return StepData(micro_batches, StepFacts(tokens, refused, sample_ids))
 
 

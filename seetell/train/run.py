@@ -193,7 +193,8 @@ class _Run:
                 show_samples(samples, processor, name)
             learner = Learner(vlm, optimizer, stage, self.precision(name, vlm), self.ranks, samples.sources)
             share = self.ranks.rank, self.ranks.count
-            data = feed(plan, samples, processor.image_processor, features, state.step, *share)
+            pin = self.ranks.device.type == "cuda"
+            data = feed(plan, samples, processor.image_processor, features, state.step, *share, pin=pin)
             watch = replace(self.watch, checkpoints=checkpoints)
             finished = fit(learner, processor, plan, data, state, log, watch)
         finally:
@@ -239,6 +240,7 @@ class _Run:
             **freeze(state),
             "steps": plan.steps,
             "samples_per_second": round(state.samples / state.seconds, 2) if state.seconds else None,
+            "data_wait_share": round(state.data_wait_s / state.seconds, 4) if state.seconds else None,
             "precision": self.record.precision[name],
             "refused": dict(sorted(log.refused_reasons.items())),
         }

@@ -185,7 +185,7 @@ def test_interrupted_and_gone_on_with_is_undisturbed(world: Path, undisturbed: P
     interrupt_at(recipe, tmp_path, 4)  # in tune
     train(recipe, tmp_path, device="cpu")
     assert_same_weights(undisturbed, tmp_path)
-    drop = ("seconds",)
+    drop = ("seconds", "data_wait_s")
     one, other = (
         [{k: v for k, v in row.items() if k not in drop} for row in read_jsonl(out / "metrics.jsonl")]
         for out in (undisturbed, tmp_path)
