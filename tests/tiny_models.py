@@ -117,11 +117,9 @@ def tiny_documents(
 
 
 def packed(documents: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
-    """ids [T], positions [T] and starts of documents laid end to end."""
-    starts = [0]
-    for document in documents:
-        starts.append(starts[-1] + len(document))
-    return torch.cat(documents), torch.cat([torch.arange(len(document)) for document in documents]), starts
+    """ids [T], positions [T] and lengths of documents laid end to end."""
+    lengths = [len(document) for document in documents]
+    return torch.cat(documents), torch.cat([torch.arange(length) for length in lengths]), lengths
 
 
 @torch.no_grad()

@@ -1,19 +1,21 @@
 """Samples and batches: what encoding makes of a conversation, and a row of documents for the model.
 
 A batch is never padded to its longest sample: samples stand one after the other, positions start again at
-each, and attention stays inside each (`starts`). What is left to a multiple of 128 is one dead document
-without labels, so that shapes repeat.
+each, and attention stays inside each. Conversations about one picture may share its copy: their common
+beginning then stands once, as a document, and each conversation's rest is a document that continues it. What
+is left to a multiple of 128 is one dead document without labels, so that shapes repeat.
 
-Supervision: `supervised[t]` says that `ids[t]` is to be predicted, from position t-1 of the same document;
-the first position of a document is therefore never supervised.
+Supervision: a target is a place whose token is to be predicted, from the place before it in the same
+document; the first token of a document is therefore never one.
 
-Shapes: T tokens of a batch, K documents (the dead one included), N pictures, H and W pixels.
+Shapes: T tokens of a batch, K documents (the dead one included), S targets, N pictures, H and W pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -37,74 +39,136 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """Samples about the same pictures that attend to one copy of their first `prefix` tokens.
+
+    Same tokens, same positions, same sight: each has the loss it would have alone. The prefix holds all their
+    pictures and, with the token behind it, nothing supervised.
+    """
+
+    samples: tuple[Sample, ...]
+    prefix: int
+
+    def __post_init__(self) -> None:
+        first = self.samples[0]
+        for sample in self.samples:
+            if not 0 < self.prefix < len(sample):
+                raise ValueError(f"a shared prefix of {self.prefix} tokens leaves nothing of sample {sample.id!r}")
+            if sample.images != first.images or not torch.equal(sample.ids[: self.prefix], first.ids[: self.prefix]):
+                raise ValueError(f"samples {first.id!r} and {sample.id!r} do not begin alike for {self.prefix} tokens")
+            if bool(sample.supervised[: self.prefix + 1].any()):
+                raise ValueError(f"sample {sample.id!r} has a label within the {self.prefix} tokens it would share")
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        return self.samples[0].images
+
+    def __len__(self) -> int:
+        return self.prefix + sum(len(sample) - self.prefix for sample in self.samples)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Packed documents.
 
-    ids, positions, document: int64 [T]; supervised: bool [T]; pixels: uint8 [N, 3, H, W], in the order of their
-    slots; sample_ids: the K documents' names, without the dead one if there is one.
+    ids, positions: int64 [T]; targets: int64 [S], ascending places in ids; pixels: uint8 [N, 3, H, W], in the
+    order of their slots; lengths: tokens of each of the K documents; parents: for each the earlier document that it
+    continues, or -1; sample_ids: the samples' names.
     """
 
     ids: Tensor
     positions: Tensor
-    document: Tensor
-    supervised: Tensor
+    targets: Tensor
     pixels: Tensor
+    lengths: tuple[int, ...]
+    parents: tuple[int, ...]
     sample_ids: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        shape = self.ids.shape
-        rows = (self.positions, self.document, self.supervised)
-        if len(shape) != 1 or any(row.shape != shape for row in rows):
-            shapes = ", ".join(str(tuple(row.shape)) for row in (self.ids, *rows))
-            raise ValueError(f"a batch's ids, positions, document and supervised must be [T] alike, not {shapes}")
-        kinds = [row.dtype for row in (self.ids, *rows)]
-        if kinds != [torch.int64, torch.int64, torch.int64, torch.bool]:
-            raise ValueError(f"a batch holds int64 ids, positions and document, and bool supervised, not {kinds}")
+        if self.ids.ndim != 1 or self.positions.shape != self.ids.shape or self.targets.ndim != 1:
+            shapes = [tuple(row.shape) for row in (self.ids, self.positions, self.targets)]
+            raise ValueError(f"a batch's ids and positions must be [T] alike and targets [S], not {shapes}")
+        kinds = [row.dtype for row in (self.ids, self.positions, self.targets)]
+        if kinds != [torch.int64] * 3:
+            raise ValueError(f"a batch holds int64 ids, positions and targets, not {kinds}")
         if self.pixels.ndim != 4 or self.pixels.shape[1] != 3 or self.pixels.dtype != torch.uint8:
             raise ValueError(f"pixels must be uint8 [N, 3, H, W], not {self.pixels.dtype} {tuple(self.pixels.shape)}")
-        if bool((self.supervised & (self.positions == 0)).any()):
-            raise ValueError("the first token of a document cannot be supervised: nothing in the document predicts it")
+        if sum(self.lengths) != len(self) or min(self.lengths, default=1) < 1:
+            raise ValueError(f"documents of {list(self.lengths)} tokens do not make a batch of {len(self)}")
+        if len(self.parents) != len(self.lengths):
+            raise ValueError(f"{len(self.lengths)} documents cannot have {len(self.parents)} parents")
+        for number, parent in enumerate(self.parents):
+            if parent != -1 and not (0 <= parent < number and self.parents[parent] == -1):
+                raise ValueError(f"document {number} cannot continue document {parent}")
 
     def __len__(self) -> int:
         return self.ids.shape[0]
 
     @property
-    def starts(self) -> Tensor:
-        """Where documents start, and the end of the last: int64 [K + 1]."""
-        begins = (self.positions == 0).nonzero().flatten()
-        return torch.cat([begins, begins.new_tensor([len(self)])])
+    def starts(self) -> tuple[int, ...]:
+        """Where documents start, and the end of the last: K + 1."""
+        return tuple(accumulate(self.lengths, initial=0))
 
     def to(self, device: torch.device | str) -> Batch:
-        return Batch(
-            self.ids.to(device),
-            self.positions.to(device),
-            self.document.to(device),
-            self.supervised.to(device),
-            self.pixels.to(device),
-            self.sample_ids,
-        )
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in _TENSORS}
+        return replace(self, **moved)
 
 
-def pack(samples: Sequence[Sample], pixels: Sequence[Tensor], multiple_of: int = 128, pad_id: int = 0) -> Batch:
-    """Lays samples one after the other; `pixels` holds a [3, H, W] for every picture of every sample, in order."""
-    if not samples:
+_TENSORS = ("ids", "positions", "targets", "pixels")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Document:
+    """A run of tokens that attention treats as one: ids, supervised [n], first position, the document continued."""
+
+    ids: Tensor
+    supervised: Tensor
+    begins: int = 0
+    parent: int = -1
+
+
+def pack(
+    rows: Sequence[Sample | Shared], pixels: Sequence[Tensor] | None, multiple_of: int = 128, pad_id: int = 0
+) -> Batch:
+    """Lays samples one after the other; `pixels` holds a [3, H, W] for every picture of every row, in order.
+
+    None: what the tower saw is given to the model beside the batch.
+    """
+    if not rows:
         raise ValueError("there is nothing to pack: a batch needs at least one sample")
-    wanted = sum(len(sample.images) for sample in samples)
-    if len(pixels) != wanted:
+    wanted = sum(len(row.images) for row in rows)
+    if pixels is not None and len(pixels) != wanted:
         raise ValueError(f"the samples show {wanted} pictures, but the pixels of {len(pixels)} were given")
-    lengths = [len(sample) for sample in samples]
-    ids = [sample.ids for sample in samples]
-    supervised = [sample.supervised for sample in samples]
-    dead = -sum(lengths) % multiple_of
+    documents: list[_Document] = []
+    for row in rows:
+        documents += _documents(row, len(documents))
+    dead = -sum(len(one.ids) for one in documents) % multiple_of
     if dead:
-        lengths.append(dead)
-        ids.append(torch.full((dead,), pad_id, dtype=torch.int64))
-        supervised.append(torch.zeros(dead, dtype=torch.bool))
+        nothing = torch.zeros(dead, dtype=torch.bool)
+        documents.append(_Document(torch.full((dead,), pad_id, dtype=torch.int64), nothing))
+    for one in documents:
+        if one.supervised[0]:
+            raise ValueError("the first token of a document cannot be supervised: nothing in the document predicts it")
     return Batch(
-        ids=torch.cat(ids),
-        positions=torch.cat([torch.arange(length) for length in lengths]),
-        document=torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)),
-        supervised=torch.cat(supervised),
+        ids=torch.cat([one.ids for one in documents]),
+        positions=torch.cat([torch.arange(one.begins, one.begins + len(one.ids)) for one in documents]),
+        targets=torch.cat([one.supervised for one in documents]).nonzero().flatten(),
         pixels=torch.stack(list(pixels)) if pixels else torch.empty(0, 3, 0, 0, dtype=torch.uint8),
-        sample_ids=tuple(sample.id for sample in samples),
+        lengths=tuple(len(one.ids) for one in documents),
+        parents=tuple(one.parent for one in documents),
+        sample_ids=tuple(sample.id for row in rows for sample in _samples(row)),
     )
+
+
+def _documents(row: Sample | Shared, number: int) -> list[_Document]:
+    """A row's documents, the first of which will be document `number` of the batch."""
+    if isinstance(row, Sample):
+        return [_Document(row.ids, row.supervised)]
+    cut = row.prefix
+    first = row.samples[0]
+    prefix = _Document(first.ids[:cut], first.supervised[:cut])
+    return [prefix, *(_Document(one.ids[cut:], one.supervised[cut:], cut, number) for one in row.samples)]
+
+
+def _samples(row: Sample | Shared) -> tuple[Sample, ...]:
+    return (row,) if isinstance(row, Sample) else row.samples

@@ -255,17 +255,17 @@ class Engine:
         device = self.vlm.device
         ids: list[int] = []
         positions: list[int] = []
-        starts = [0]
+        lengths: list[int] = []
         features: list[Tensor] = []
         for row, seat in wave:
             ids += row.ids[seat.known :]
             positions += range(seat.known, len(row.ids))
-            starts.append(len(ids))
+            lengths.append(len(row.ids) - seat.known)
             features += new_features(row, seat.known)
         hidden = self.vlm.prefill(
             torch.tensor(ids, device=device),
             torch.tensor(positions, device=device),
-            starts,
+            lengths,
             torch.stack(features) if features else None,
             self._cache,
             [row.slot for row, _ in wave],

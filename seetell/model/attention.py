@@ -11,21 +11,20 @@ No dense mask is ever built: transformers builds none for a name that its mask i
 What a family asks and this code lacks (soft cap, sinks, a window shorter than a document) is refused by a
 sentence, never ignored.
 
-Shapes  T tokens, K documents, H heads, G key-value heads, L longest length, E head width.
+Shapes  T tokens, K documents, R rows wanted, H heads, G key-value heads, E head width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import AttentionInterface, PreTrainedModel
 
 from seetell.console import UsageError
+from seetell.model.pieces import Kernel, build_kernel, only_rows, whole_documents
 
 NAME = "seetell_packed"
 
@@ -46,35 +45,35 @@ class Attending(Protocol):
 
 
 class Packed:
-    """Documents end to end, each seeing only its own past. `starts` are the K+1 cumulative offsets."""
+    """Documents end to end, each seeing only its own past and, where it continues another, all of that one.
 
-    def __init__(self, starts: Sequence[int]) -> None:
-        self.lengths = [last - first for first, last in pairwise(starts)]
-        self.longest = max(self.lengths, default=0)
+    `rows` [R] are the places whose hidden state is wanted: the last layer may leave out the others.
+    """
+
+    def __init__(self, lengths: Sequence[int], parents: Sequence[int] = (), rows: Tensor | None = None) -> None:
+        self._whole = whole_documents(lengths, parents)
+        self.longest = self._whole.longest
+        self.rows = rows
+        self._kernels: dict[str, Kernel] = {}
 
     def attend(
         self, _layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /
     ) -> Tensor:
         """[1, H, T, E], [1, G, T, E] twice -> [1, T, H, E]"""
-        # split, not slices: the gradient of K slices is K tensors of the whole batch's size, of a split it is one.
-        queries, keys, values = (tensor.split(self.lengths, dim=2) for tensor in (query, key, value))
-        documents = zip(queries, keys, values, strict=True)
-        return torch.cat([causal(q, k, v, scale, dropout).transpose(1, 2) for q, k, v in documents], dim=1)
+        if "whole" not in self._kernels:
+            self._kernels["whole"] = build_kernel(self._whole, query, dropout)
+        return self._kernels["whole"](query, key, value, scale, dropout)
+
+    def attend_rows(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
+        """The same for the wanted rows alone: [1, H, R, E], [1, G, T, E] twice -> [1, R, H, E]"""
+        if "rows" not in self._kernels:
+            assert self.rows is not None
+            self._kernels["rows"] = build_kernel(only_rows(self._whole, self.rows), query, dropout)
+        return self._kernels["rows"](query, key, value, scale, dropout)
 
 
-def causal(query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float = 0.0) -> Tensor:
-    """[B, H, T, E], [B, G, T, E] twice -> [B, H, T, E]
-
-    On a CPU always in float32: there the bfloat16 kernel's backward takes several times as long.
-    """
-    if query.device.type == "cpu" and (query.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")):
-        with torch.autocast("cpu", enabled=False):
-            return causal(query.float(), key.float(), value.float(), scale, dropout).to(query.dtype)
-    return functional.scaled_dot_product_attention(
-        query, key, value, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=query.shape[1] != key.shape[1]
-    )
-
-
+# Opaque to torch.compile: a pass is another object for every batch, and each would be compiled anew.
+@torch.compiler.disable
 def packed_attention(
     module: nn.Module,
     query: Tensor,

@@ -10,14 +10,14 @@ Shapes  S slots in use, K documents, T tokens, H heads, G key-value heads, L cac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from seetell.console import UsageError
-from seetell.model.attention import causal
+from seetell.model.pieces import causal
 
 
 class KeyValueCache:
@@ -60,10 +60,11 @@ class KeyValueCache:
 class Prefill:
     """Documents end to end, document i written to slots[i] behind what that slot holds, which it sees too."""
 
-    def __init__(self, starts: Sequence[int], cache: KeyValueCache, slots: Sequence[int]) -> None:
-        if len(slots) != len(starts) - 1 or len(set(slots)) != len(slots):
-            raise ValueError(f"{len(starts) - 1} documents need as many different slots, not {list(slots)}")
-        self.rows = [(slot, *span) for slot, span in zip(slots, pairwise(starts), strict=True)]
+    def __init__(self, lengths: Sequence[int], cache: KeyValueCache, slots: Sequence[int]) -> None:
+        if len(slots) != len(lengths) or len(set(slots)) != len(slots):
+            raise ValueError(f"{len(lengths)} documents need as many different slots, not {list(slots)}")
+        ends = accumulate(lengths)
+        self.rows = [(slot, end - n, end) for slot, end, n in zip(slots, ends, lengths, strict=True)]
         self.cache = cache
         for slot, first, last in self.rows:
             cache.check_room(slot, last - first)
@@ -81,20 +82,10 @@ class Prefill:
             keys[slot, :, held:end] = key[0, :, first:last]
             values[slot, :, held:end] = value[0, :, first:last]
             asked = query[:, :, first:last]
-            if held == 0:
-                out.append(causal(asked, key[:, :, first:last], value[:, :, first:last], scale))
-            else:
-                seen = torch.ones(last - first, end, dtype=torch.bool, device=query.device).tril(held)
-                out.append(
-                    functional.scaled_dot_product_attention(
-                        asked,
-                        keys[slot : slot + 1, :, :end].to(query.dtype),
-                        values[slot : slot + 1, :, :end].to(query.dtype),
-                        attn_mask=seen,
-                        scale=scale,
-                        enable_gqa=query.shape[1] != key.shape[1],
-                    )
-                )
+            seen_key, seen_value = key[:, :, first:last], value[:, :, first:last]
+            if held:
+                seen_key, seen_value = (kept[slot : slot + 1, :, :end].to(query.dtype) for kept in (keys, values))
+            out.append(causal(asked, seen_key, seen_value, scale))
         return torch.cat(out, dim=2).transpose(1, 2)
 
     def finish(self) -> None:

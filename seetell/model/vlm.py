@@ -13,6 +13,7 @@ Shapes  T tokens of packed documents, K documents, N images, P slots of an image
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, Self, cast
 
 import torch
@@ -133,15 +134,22 @@ class VLM(nn.Module):
         self,
         ids: Tensor,
         positions: Tensor,
-        starts: Tensor | Sequence[int],
+        lengths: Sequence[int],
         pixels: Tensor | None = None,
         features: Tensor | None = None,
+        *,
+        parents: Sequence[int] = (),
+        rows: Tensor | None = None,
     ) -> Tensor:
-        """ids, positions [T], starts [K+1], and pixels [N, 3, H, W] or features [N, P, D] -> hidden [T, D].
+        """ids, positions [T], K lengths, and pixels [N, 3, H, W] or features [N, P, D] -> hidden [T, D].
 
-        Pictures are given as pixels, or as what `see` made of them; neither is the same as none.
+        Pictures are given as pixels, or as what `see` made of them; neither is the same as none. A document whose
+        entry in `parents` is not -1 continues that earlier document. With `rows` [R], ascending, only their hidden
+        states are returned, [R, D], and where the last layer can leave out the rest, it does.
         """
-        return self._run(self._embed(ids, pixels, features)[None], positions[None], Packed(_offsets(starts)))[0]
+        attending = Packed(lengths, parents, rows)
+        hidden = self._run(self._embed(ids, pixels, features)[None], positions[None], attending)[0]
+        return hidden if rows is None or hidden.shape[0] < ids.shape[0] else hidden[rows]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[*, D] -> [*, vocabulary]"""
@@ -152,20 +160,19 @@ class VLM(nn.Module):
         self,
         ids: Tensor,
         positions: Tensor,
-        starts: Tensor | Sequence[int],
+        lengths: Sequence[int],
         features: Tensor | None,
         cache: KeyValueCache,
         slots: Sequence[int],
     ) -> Tensor:
-        """ids, positions [T], starts [K+1], features [N, P, D] -> the last hidden state of each document, [K, D].
+        """ids, positions [T], K lengths, features [N, P, D] -> the last hidden state of each document, [K, D].
 
         Document i goes to slots[i], behind what that slot holds: its positions then begin at `cache.lengths[slots[i]]`.
         """
-        offsets = _offsets(starts)
-        attending = Prefill(offsets, cache, slots)
+        attending = Prefill(lengths, cache, slots)
         hidden = self._run(self._embed(ids, None, features)[None], positions[None], attending)[0]
         attending.finish()
-        return hidden[torch.tensor(offsets[1:], device=hidden.device) - 1]
+        return hidden[torch.tensor(list(accumulate(lengths)), device=hidden.device) - 1]
 
     @torch.no_grad()
     def decode(self, ids: Tensor, cache: KeyValueCache, slots: Sequence[int]) -> Tensor:
@@ -198,7 +205,3 @@ def _three(values: Sequence[float]) -> tuple[float, float, float]:
 
 def _config(part: PreTrainedModel) -> Any:
     return part.config
-
-
-def _offsets(starts: Tensor | Sequence[int]) -> list[int]:
-    return starts.tolist() if isinstance(starts, Tensor) else list(starts)

@@ -82,7 +82,7 @@ def train_step(learner: Learner, micro_batches: Sequence[MicroBatch]) -> StepRep
     """
     model, ranks = learner.model, learner.ranks
     known = len(learner.sources)
-    counts = [sum_by_source(torch.ones(int(m.batch.supervised.sum())), m.sources, known) for m in micro_batches]
+    counts = [sum_by_source(torch.ones(len(m.batch.targets)), m.sources, known) for m in micro_batches]
     counted: list[int] = ranks.sum(torch.stack(counts).sum(0).long().to(ranks.device)).tolist()  # [C]
     supervised = sum(counted)
     if supervised == 0:

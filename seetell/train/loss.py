@@ -24,11 +24,17 @@ def token_losses(model: VLM, micro: MicroBatch) -> Tensor:
     token is never supervised.
     """
     batch = micro.batch
+    rows = batch.targets - 1 if len(batch.targets) else batch.targets.new_zeros(1)
     tower = model.tower_features(batch.pixels) if micro.tower is None else micro.tower  # [N, P, V]
-    hidden = model(batch.ids, batch.positions, batch.starts, features=model.connector(tower))  # [T, D]
-    targets = batch.supervised.nonzero().squeeze(1)  # [S]
-    logits = model.logits(hidden[targets - 1]).float()  # [S, V]
-    return functional.cross_entropy(logits, batch.ids[targets], reduction="none")
+    features = model.connector(tower)  # [N, P, D]
+    hidden = model(
+        batch.ids, batch.positions, batch.lengths, features=features, parents=batch.parents, rows=rows
+    )  # [S, D]
+    logits = model.logits(hidden)  # [S, V]
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if not len(batch.targets):  # a pass without labels still goes through every weight: other ranks wait for them
+        return (logits.sum() * 0.0).expand(0)
+    return functional.cross_entropy(logits, batch.ids[batch.targets], reduction="none")
 
 
 def supervised_loss(model: VLM, micro: MicroBatch) -> Tensor:

@@ -18,9 +18,9 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from seetell.console import UsageError, progress
+from seetell.console import progress
 from seetell.encode.image import ImageProcessor
-from seetell.encode.sample import Batch, Sample, pack
+from seetell.encode.sample import Batch, Sample, Shared, pack
 from seetell.model.vlm import VLM
 from seetell.train.data import Samples
 from seetell.train.plan import TOKENS_MULTIPLE, Document, Plan
@@ -149,9 +149,9 @@ def feed(
 
     def prepare(step: int) -> Future[StepData]:
         mine = plan.micro_batches(step, ranks)[rank]
-        entries = [entry for micro in mine for document in micro for entry in document]
+        entries = [document[0] for micro in mine for document in micro]  # the others show the same
         decoding = _start(pool, image_processor, samples, entries, features is None)
-        return packer.submit(_assemble, samples, features, mine, decoding, pin)
+        return packer.submit(_assemble, plan, samples, features, mine, decoding, pin)
 
     with _threads() as pool, ThreadPoolExecutor(1, thread_name_prefix="packing") as packer:
         ahead: deque[Future[StepData]] = deque()
@@ -178,6 +178,7 @@ def _start(
 
 
 def _assemble(
+    plan: Plan,
     samples: Samples,
     features: Features | None,
     mine: list[list[Document]],
@@ -187,45 +188,37 @@ def _assemble(
     """Packs each planned micro-batch, without the samples one of whose pictures was refused."""
     micro_batches, refused, sample_ids = [], [], []
     for micro in mine:
-        kept: list[Sample] = []
+        kept: list[Sample | Shared] = []
         pictures: list[Tensor] = []
-        for entry in _alone(micro):
-            sample = samples.sample(entry)
+        for document in micro:
+            whole = [samples.sample(entry) for entry in document]
             if features is None:
-                found = [one.result() for one in decoding[entry]]
+                found = [one.result() for one in decoding[document[0]]]
             else:
-                found = [features.get(image) for image in sample.images]
+                found = [features.get(image) for image in whole[0].images]
             bad = next((one for one in found if isinstance(one, Rejected)), None)
             if bad is not None:
-                row = samples.rows[samples.entries[entry]]
-                refused.append((row, Rejected(sample.id, bad.reason, bad.detail)))
+                rows = [samples.rows[samples.entries[entry]] for entry in document]
+                reasons = [Rejected(sample.id, bad.reason, bad.detail) for sample in whole]
+                refused += zip(rows, reasons, strict=True)
                 continue
-            kept.append(sample)
             pictures += [one for one in found if isinstance(one, Tensor)]
-        sample_ids += [sample.id for sample in kept]
+            sample_ids += [sample.id for sample in whole]
+            kept.append(whole[0] if len(whole) == 1 else Shared(tuple(whole), plan.prefixes[document[0]]))
         micro_batches.append(_micro_batch(kept, pictures, features is not None))
     tokens = sum(len(micro.batch) for micro in micro_batches)
     micro_batches = [micro.pinned() for micro in micro_batches] if pin else micro_batches
     return StepData(micro_batches, StepFacts(tokens, refused, sample_ids))
 
 
-def _alone(documents: Sequence[Document]) -> list[int]:
-    """The entries of documents that are one entry each, which is what can be packed so far."""
-    if any(len(document) > 1 for document in documents):
-        raise UsageError("Samples that share a picture cannot be packed as one document yet: leave share_images off.")
-    return [entry for document in documents for entry in document]
-
-
-def _micro_batch(kept: list[Sample], pictures: list[Tensor], seen: bool) -> MicroBatch:
+def _micro_batch(kept: list[Sample | Shared], pictures: list[Tensor], seen: bool) -> MicroBatch:
     """A pass whose samples were all refused is still made, over one dead token."""
     kept = kept or [Sample("", torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.bool))]
-    sources = torch.tensor([sample.source for sample in kept])
-    sources = sources.repeat_interleave(torch.stack([sample.supervised.sum() for sample in kept]))  # [S]
-    if not seen:
-        return MicroBatch(pack(kept, pictures, multiple_of=TOKENS_MULTIPLE), sources=sources)
-    without_pictures = [replace(sample, images=()) for sample in kept]
-    batch = pack(without_pictures, [], multiple_of=TOKENS_MULTIPLE)
-    return MicroBatch(batch, torch.stack(pictures) if pictures else None, sources)
+    whole = [sample for row in kept for sample in (row.samples if isinstance(row, Shared) else (row,))]
+    sources = torch.tensor([sample.source for sample in whole])
+    sources = sources.repeat_interleave(torch.stack([sample.supervised.sum() for sample in whole]))  # [S]
+    batch = pack(kept, None if seen else pictures, multiple_of=TOKENS_MULTIPLE)
+    return MicroBatch(batch, torch.stack(pictures) if seen and pictures else None, sources)
 
 
 def _ahead(

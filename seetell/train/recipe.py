@@ -98,6 +98,8 @@ class Stage:
     `share_images` keeps up to 4 samples about one picture in one step, where its tokens then stand only once.
     `picture_decoding` "fast" is for machines whose cores cannot keep up: a third less work a picture, and values that
     now and then are a grey level away from those the finished model is shown (`encode/image.py`).
+    `checkpointing` computes parts of a block again for the gradients instead of keeping them, `compile` compiles the
+    blocks, and `fp8` holds the frozen language model's matrices in 8 bits (an approximation; the others are exact).
     `cache_features` keeps what the frozen tower saw in memory, so a picture is seen once in the whole run.
     """
 
@@ -121,6 +123,9 @@ class Stage:
     steps: Literal["samples", "packed"] = "samples"
     share_images: bool = False
     lora: Lora | None = None
+    checkpointing: Literal["auto", "off", "selective", "full"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    fp8: bool = False
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -134,6 +139,8 @@ class Stage:
                 raise ConfigError(f"lr.{name} must be above 0, not {rate}; to freeze a part, leave it out of lr")
         if self.lora is not None and "language" not in self.lr:
             raise ConfigError("lora learns at the rate of the language model: name it in lr, as in lr.language=2e-4")
+        if self.fp8 and "language" in self.lr and self.lora is None:
+            raise ConfigError("fp8 is for matrices that do not learn, and lr names the language model; leave one out")
         for name in ("samples_per_step", "epochs", "max_tokens"):
             _at_least(name, getattr(self, name), 1)
         if self.micro_tokens < 128 or self.micro_tokens % 128:

@@ -35,7 +35,7 @@ class Record:
     parts: dict[str, str]
     versions: dict[str, str]
     ranks: int = 1
-    precision: dict[str, str] = field(default_factory=dict[str, str])
+    chosen: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     data: dict[str, str] = field(default_factory=dict[str, str])
 
     def save(self, out: Path) -> None:

@@ -34,6 +34,7 @@ from seetell.model.adapter import save_adapter
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, save_model
 from seetell.train.checkpoint import fresh_folder, load_checkpoint, put_in_place
+from seetell.train.computing import arrange, choose_computing
 from seetell.train.data import Samples, read_samples, told
 from seetell.train.log import Progress, RunLog
 from seetell.train.loop import Learner, Observer, Watch, fit
@@ -45,7 +46,7 @@ from seetell.train.recipe import Recipe
 from seetell.train.record import Record, check_data, only_run, open_record
 from seetell.train.sharing import stage_plan
 from seetell.train.show import show_samples
-from seetell.train.start import choose_precision, ready_model, stage_processor, start_model
+from seetell.train.start import ready_model, stage_processor, start_model
 
 
 def train(
@@ -149,13 +150,17 @@ class _Run:
         before = list(self.recipe.stages).index(name) - 1
         return None if before < 0 else target_of(self.recipe, self.out, list(self.recipe.stages)[before])
 
-    def precision(self, name: str, vlm: VLM) -> torch.dtype:
-        """Chosen once, then read from the record."""
-        if name not in self.record.precision:
-            self.record.precision[name] = choose_precision(self.recipe.stages[name], vlm, self.ranks.device)
+    def chosen(self, name: str, vlm: VLM) -> dict[str, str]:
+        """How the stage is computed: chosen once, then read from the record."""
+        if name not in self.record.chosen:
+            self.record.chosen[name] = choose_computing(self.recipe.stages[name], vlm, self.ranks.device)
             if self.ranks.main:
                 self.record.save(self.out)
-        return torch.bfloat16 if self.record.precision[name] == "bfloat16" else torch.float32
+        return self.record.chosen[name]
+
+    def precision(self, name: str, vlm: VLM) -> torch.dtype:
+        """What matrix products are computed in."""
+        return torch.bfloat16 if self.chosen(name, vlm)["precision"] == "bfloat16" else torch.float32
 
     def look(
         self, name: str, vlm: VLM, processors: dict[str, Processor], samples: dict[str, Samples]
@@ -179,6 +184,7 @@ class _Run:
         """Trains one stage from its last checkpoint on; false when it was interrupted."""
         stage = self.recipe.stages[name]
         choose_what_learns(vlm, stage)
+        frozen = arrange(vlm, stage, self.chosen(name, vlm))
         optimizer = build_optimizer(vlm, stage)
         checkpoints = self.watch.checkpoints / "checkpoints" / name
         state = load_checkpoint(checkpoints, vlm, optimizer, self.ranks) or Progress()
@@ -199,6 +205,8 @@ class _Run:
             finished = fit(learner, processor, plan, data, state, log, watch)
         finally:
             log.close()
+        if finished:
+            frozen.put_back()
         if finished and self.ranks.main:
             self.report(name, plan, state, log)
             self.sum_up(name, samples, state, log)
@@ -241,7 +249,7 @@ class _Run:
             "steps": plan.steps,
             "samples_per_second": round(state.samples / state.seconds, 2) if state.seconds else None,
             "data_wait_share": round(state.data_wait_s / state.seconds, 4) if state.seconds else None,
-            "precision": self.record.precision[name],
+            **self.record.chosen[name],
             "refused": dict(sorted(log.refused_reasons.items())),
         }
         report["model"] = str(target_of(self.recipe, self.out, name))

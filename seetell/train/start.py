@@ -1,4 +1,4 @@
-"""What a stage begins with: a model from its parts, a processor with the stage's template, its arithmetic."""
+"""What a stage begins with: a model from its parts, and a processor with the stage's template."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from seetell.model.parts import load_parts, vision_config
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, read_config
 from seetell.train.recipe import Model, Recipe, Stage
-
-WIDE_ENOUGH = 128
 
 
 def start_model(recipe: Recipe, device: str | torch.device = "cpu") -> VLM:
@@ -83,23 +81,3 @@ def planning_processor(model: Model, stage: Stage) -> Processor:
 def _processor(model: Model, stage: Stage, image_processor: ImageProcessor, slots_per_image: int) -> Processor:
     tokenizer = load_tokenizer(model.start or model.language)
     return Processor(tokenizer, template_named(stage.template, tokenizer), image_processor, slots_per_image)
-
-
-def choose_precision(stage: Stage, vlm: VLM, device: str | torch.device) -> str:
-    """What "auto" means here: bfloat16 products where the machine multiplies them faster, else float32.
-
-    A rule rather than a measurement, so that the same recipe on the same machine is the same run. On a CPU only AMX
-    pays: with avx512_bf16 alone a core reached 84 GFLOP/s in bfloat16 and 150 in float32 (2048 x 160 x 160); below a
-    width of WIDE_ENOUGH the conversions cost what the products save.
-    """
-    if stage.precision != "auto":
-        return stage.precision
-    kind = torch.device(device).type
-    if kind == "cuda":
-        pays = torch.cuda.is_bf16_supported()
-    elif kind == "cpu":
-        has = torch.cpu.get_capabilities()
-        pays = bool(has.get("amx_bf16")) and vlm.language.config.hidden_size >= WIDE_ENOUGH
-    else:
-        pays = False
-    return "bfloat16" if pays else "float32"

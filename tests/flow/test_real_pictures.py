@@ -163,7 +163,7 @@ def fed(world: World, images: str) -> dict[str, tuple[Tensor, Tensor]]:
     for data in feed(plan, samples, processor.image_processor, None, 0):
         for micro in data.micro_batches:
             batch = micro.batch
-            starts = batch.starts.tolist()
+            starts = batch.starts
             for number, name in enumerate(batch.sample_ids):  # one picture a sample, in the samples' order
                 found[name] = batch.ids[starts[number] : starts[number + 1]], batch.pixels[number]
     return found

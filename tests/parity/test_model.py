@@ -59,9 +59,9 @@ def test_packed_equals_transformers(
     theirs = theirs_of(vlm, tmp_path)
     documents = tiny_documents(KINDS)
     pixels = tiny_pixels(sum(images for images, _ in KINDS))
-    ids, positions, starts = packed(documents)
+    ids, positions, lengths = packed(documents)
 
-    logits = vlm.logits(vlm(ids, positions, starts, pixels=pixels))
+    logits = vlm.logits(vlm(ids, positions, lengths, pixels=pixels))
     lengths = [len(document) for document in documents]
     ours = gradients(vlm, summed_loss(logits.split(lengths), documents))
 
@@ -103,9 +103,9 @@ def test_packed_padded_and_alone_are_the_same() -> None:
     def run(groups: list[list[int]]) -> tuple[Tensor, dict[str, Tensor]]:
         loss = torch.zeros(())
         for group in groups:
-            ids, positions, starts = packed([documents[index] for index in group])
+            ids, positions, lengths = packed([documents[index] for index in group])
             rows = [row for index in group for row in range(*image_rows(index))]
-            logits = vlm.logits(vlm(ids, positions, starts, pixels=pixels[rows]))
+            logits = vlm.logits(vlm(ids, positions, lengths, pixels=pixels[rows]))
             chosen = [documents[index] for index in group]
             loss = loss + summed_loss(logits.split([len(document) for document in chosen]), chosen)
         return loss, gradients(vlm, loss)
@@ -145,20 +145,20 @@ def test_decoding_with_a_cache_equals_the_whole_forward() -> None:
     features = vlm.see(pixels)
     whole = []
     for document, (first, last) in zip(documents, images, strict=True):
-        ids, positions, starts = packed([document])
-        whole.append(vlm(ids, positions, starts, pixels=pixels[first:last]).detach())
+        ids, positions, lengths = packed([document])
+        whole.append(vlm(ids, positions, lengths, pixels=pixels[first:last]).detach())
 
     cache = KeyValueCache(slots=6, max_tokens=96)
     slots, given = [4, 0, 2, 3], [20, 3, 40, 10]
     found: list[list[Tensor]] = [[] for _ in documents]
 
     def prefill(rows: list[int], pieces: list[Tensor]) -> None:
-        ids, positions, starts = packed(pieces)
+        ids, positions, lengths = packed(pieces)
         held = torch.cat(
             [torch.full((len(piece),), cache.lengths[slots[row]]) for row, piece in zip(rows, pieces, strict=True)]
         )
         new = torch.cat([features[slice(*images[row])] for row in rows]) if (ids == vlm.image_id).any() else None
-        last = vlm.prefill(ids, positions + held, starts, new, cache, [slots[row] for row in rows])
+        last = vlm.prefill(ids, positions + held, lengths, new, cache, [slots[row] for row in rows])
         for row, hidden in zip(rows, last, strict=True):
             found[row].append(hidden)
             given[row] = cache.lengths[slots[row]]

@@ -84,10 +84,10 @@ def test_bytes_are_normalized_on_the_way() -> None:
 def test_no_picture_still_reaches_the_connector() -> None:
     """Gradients of zero, not absent ones: ranks that saw no picture reduce with those that did."""
     vlm = tiny_vlm()
-    ids, positions, starts = packed(tiny_documents([(0, 7)]))
+    ids, positions, lengths = packed(tiny_documents([(0, 7)]))
     for given in ({}, {"pixels": tiny_pixels(0)}):
         vlm.zero_grad()
-        vlm.logits(vlm(ids, positions, starts, **given)).sum().backward()
+        vlm.logits(vlm(ids, positions, lengths, **given)).sum().backward()
         for weight in vlm.connector.parameters():
             assert weight.grad is not None
             assert not weight.grad.any()
@@ -95,11 +95,11 @@ def test_no_picture_still_reaches_the_connector() -> None:
 
 def test_slots_and_pictures_must_agree() -> None:
     vlm = tiny_vlm()
-    ids, positions, starts = packed(tiny_documents([(1, 7)]))
+    ids, positions, lengths = packed(tiny_documents([(1, 7)]))
     with pytest.raises(BadInput, match="16 image slots and the pictures fill 32"):
-        vlm(ids, positions, starts, pixels=tiny_pixels(2))
+        vlm(ids, positions, lengths, pixels=tiny_pixels(2))
     with pytest.raises(BadInput, match="16 image slots and the pictures fill 0"):
-        vlm(ids, positions, starts)
+        vlm(ids, positions, lengths)
 
 
 def test_only_the_tower_is_always_frozen_and_in_evaluation() -> None:
@@ -116,7 +116,7 @@ def test_what_packed_attention_lacks_is_refused_by_name() -> None:
         "vocab_size": 128, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8,
         "num_attention_heads": 4, "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
     }  # fmt: skip
-    ids, positions, starts = packed(tiny_documents([(0, 300)]))
+    ids, positions, lengths = packed(tiny_documents([(0, 300)]))
     build = AutoModelForCausalLM.from_config
     with pytest.raises(UsageError, match=r"Gemma2ForCausalLM sets final_logit_softcapping"):
         vlm_of(build(Gemma2Config(**size)))
@@ -125,13 +125,13 @@ def test_what_packed_attention_lacks_is_refused_by_name() -> None:
     for layer in capped_language.model.layers:
         layer.self_attn.attn_logit_softcapping = 30.0
     with pytest.raises(UsageError, match=r"Gemma2 asks for a soft cap on attention"):
-        vlm_of(capped_language)(ids, positions, starts)
+        vlm_of(capped_language)(ids, positions, lengths)
     with pytest.raises(UsageError, match=r"GptOss asks for attention sinks"):
-        vlm_of(build(GptOssConfig(**size, num_local_experts=2, num_experts_per_tok=1)))(ids, positions, starts)
+        vlm_of(build(GptOssConfig(**size, num_local_experts=2, num_experts_per_tok=1)))(ids, positions, lengths)
     mistral = vlm_of(tiny_language("mistral"))
     with pytest.raises(UsageError, match=r"Mistral looks back 256 tokens at most and a document has 300"):
-        mistral(ids, positions, starts)
-    assert mistral(ids[:256], positions[:256], [0, 100, 256]).shape == (256, 32)
+        mistral(ids, positions, lengths)
+    assert mistral(ids[:256], positions[:256], [100, 156]).shape == (256, 32)
     with pytest.raises(UsageError, match=r"without its documents"):
         mistral.language(ids[None])
 
@@ -159,10 +159,10 @@ def test_half_the_bits(autocast: bool) -> None:
 def test_a_cache_has_so_much_room() -> None:
     vlm = tiny_vlm()
     cache = KeyValueCache(slots=2, max_tokens=8)
-    ids, positions, starts = packed(tiny_documents([(0, 6), (0, 7)]))
+    ids, positions, lengths = packed(tiny_documents([(0, 6), (0, 7)]))
     with pytest.raises(ValueError, match="different slots"):
-        vlm.prefill(ids, positions, starts, None, cache, [1, 1])
-    vlm.prefill(ids, positions, starts, None, cache, [1, 0])
+        vlm.prefill(ids, positions, lengths, None, cache, [1, 1])
+    vlm.prefill(ids, positions, lengths, None, cache, [1, 0])
     assert cache.lengths == [7, 6]
     vlm.decode(torch.tensor([5, 6]), cache, [0, 1])
     with pytest.raises(UsageError, match="9 tokens does not fit the cache of 8"):

@@ -1,0 +1,81 @@
+"""How a language model's blocks are computed while they learn: kept or recomputed, as written or compiled.
+
+None of it changes a number beyond rounding. Activation checkpointing forgets what a block computed and computes
+it again for the gradients (Chen et al. 2016, arXiv:1604.06174): `full` keeps only what enters the block,
+`selective` keeps the matrix products and the attention as well, which are nearly all the work, and computes norms,
+activations and rotations again, which are much of the memory. Compiling is by block, for all blocks share their
+code: one compilation instead of one for each. A compiled block recomputes what is cheap by itself, so
+`selective` asks nothing more of it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+from transformers import PreTrainedModel
+
+from seetell.console import UsageError
+from seetell.model.last_layer import blocks, is_pruned
+
+aten: Any = torch.ops.aten
+# What is kept under "selective", where this torch has it.
+_KEPT = {
+    "mm": aten, "addmm": aten, "bmm": aten, "_scaled_mm": aten,
+    "_scaled_dot_product_flash_attention": aten,
+    "_scaled_dot_product_efficient_attention": aten,
+    "_scaled_dot_product_cudnn_attention": aten,
+    "_scaled_dot_product_flash_attention_for_cpu": aten,
+    "_scaled_dot_product_fused_attention_overrideable": aten,
+    "_varlen_attn": torch.ops.torch_attn,
+}  # fmt: skip
+KEPT = {getattr(home, name).default for name, home in _KEPT.items() if hasattr(home, name)}
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether torch.compile has what it needs: a C++ compiler for a CPU, Triton for a GPU."""
+    if device.type == "cpu":
+        return any(shutil.which(name) for name in ("g++", "clang++"))
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+
+
+def set_computing(language: PreTrainedModel, checkpointing: str = "off", compiled: bool = False) -> None:
+    """Every block of the decoder, while it trains, checkpointed `off`, `selective` or `full`, and compiled or not.
+
+    The blocks' weights and names stay as they are, and in evaluation they compute as ever.
+    """
+    found = blocks(language)
+    if not found:
+        if checkpointing == "off" and not compiled:
+            return
+        family = type(language).__name__
+        raise UsageError(f"The blocks of {family} are not found: set checkpointing and compile to off.")
+    for block in found:
+        plain: Callable[..., Tensor] = partial(type(block).forward, block)
+        # The pruned last block meets another number of rows each time, and each would be compiled anew.
+        compiles = compiled and not is_pruned(block)
+        train = torch.compile(plain, dynamic=True) if compiles else plain
+        if checkpointing == "full":
+            train = partial(checkpoint, train, use_reentrant=False)
+        elif checkpointing == "selective" and not compiles:
+            contexts = partial(create_selective_checkpoint_contexts, _policy)
+            train = partial(checkpoint, train, use_reentrant=False, context_fn=contexts)
+        block.__dict__.pop("forward", None)
+        if train is not plain:
+            block.forward = partial(_forward, block, train, plain)
+
+
+def _forward(
+    block: Any, train: Callable[..., Tensor], plain: Callable[..., Tensor], *args: Any, **given: Any
+) -> Tensor:
+    return (train if block.training else plain)(*args, **given)
+
+
+def _policy(_context: Any, op: Any, *_args: Any, **_given: Any) -> CheckpointPolicy:
+    return CheckpointPolicy.MUST_SAVE if op in KEPT else CheckpointPolicy.PREFER_RECOMPUTE

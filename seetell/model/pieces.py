@@ -1,0 +1,244 @@
+"""Who sees whom in a row of documents, as runs of queries, and the kernels that compute it.
+
+Every way in which this project attends is a list of runs: queries that stand side by side in one document,
+over the keys of that document (behind those of the document that it continues) up to the run's last query.
+Whole documents, conversations that share a picture, and the few rows that the last layer needs are all such
+lists, so each kernel knows one thing only: causal attention whose last query sees the last key.
+
+- `PerDocument`  scaled_dot_product_attention, run by run: any device, any type, with gradients
+- `Varlen`       one call of torch's variable-length flash kernel: CUDA, 16 bits
+- `Flex`         compiled flex attention with a mask of blocks: CUDA, any type
+
+Which one is chosen is tested by feature, never by a version string.
+
+Shapes  T tokens, K documents, R queries, W keys gathered for all runs, H heads, G key-value heads, E head width.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Runs of queries: how long each is, the document it is of, and how many of that document's keys its last
+    query sees, the continued document's first. `lengths` and `parents` describe the K documents."""
+
+    queries: tuple[int, ...]
+    documents: tuple[int, ...]
+    seen: tuple[int, ...]
+    lengths: tuple[int, ...]
+    parents: tuple[int, ...]
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that a query looks back on."""
+        return max(self.seen, default=0)
+
+    def key_index(self) -> Tensor:
+        """[W] int64: where in the row the keys of all runs lie, run after run."""
+        starts = list(accumulate(self.lengths, initial=0))
+        spans: list[Tensor] = []
+        for document, seen in zip(self.documents, self.seen, strict=True):
+            parent = self.parents[document]
+            before = 0 if parent < 0 else self.lengths[parent]
+            if parent >= 0:
+                spans.append(torch.arange(starts[parent], starts[parent] + before))
+            spans.append(torch.arange(starts[document], starts[document] + seen - before))
+        return torch.cat(spans) if spans else torch.zeros(0, dtype=torch.int64)
+
+
+def whole_documents(lengths: Sequence[int], parents: Sequence[int] = ()) -> Pieces:
+    """Every token is a query."""
+    parents = tuple(parents) or (-1,) * len(lengths)
+    seen = tuple(n + (lengths[p] if p >= 0 else 0) for n, p in zip(lengths, parents, strict=True))
+    return Pieces(tuple(lengths), tuple(range(len(lengths))), seen, tuple(lengths), parents)
+
+
+def only_rows(whole: Pieces, rows: Tensor) -> Pieces:
+    """Only these ascending places [R] are queries; they see what they saw before."""
+    wanted = rows.cpu().numpy()
+    starts = np.array(list(accumulate(whole.lengths, initial=0)))
+    document = np.searchsorted(starts, wanted, side="right") - 1
+    begins = np.flatnonzero(np.r_[True, (np.diff(wanted) != 1) | (np.diff(document) != 0)][: len(wanted)])
+    ends = np.r_[begins[1:], len(wanted)]
+    before = np.array([whole.lengths[parent] if parent >= 0 else 0 for parent in whole.parents], dtype=np.int64)
+    of = document[begins]
+    seen = wanted[ends - 1] + 1 - starts[of] + before[of] if len(wanted) else begins
+    return Pieces(
+        tuple((ends - begins)[: len(begins)].tolist()),
+        tuple(of.tolist()),
+        tuple(seen.tolist()),
+        whole.lengths,
+        whole.parents,
+    )
+
+
+class Kernel(Protocol):
+    """A way to compute pieces."""
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
+        """[1, H, R, E], [1, G, T, E] twice -> [1, R, H, E]"""
+        ...
+
+
+class PerDocument:
+    """Run by run through scaled_dot_product_attention."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self.pieces = pieces
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
+        pieces = self.pieces
+        # split, not slices: the gradient of K slices is K tensors of the whole row's size, of a split it is one.
+        keys, values = key.split(pieces.lengths, dim=2), value.split(pieces.lengths, dim=2)
+        runs = zip(query.split(pieces.queries, dim=2), pieces.documents, pieces.seen, strict=True)
+        out = [query.new_zeros(1, 0, query.shape[1], query.shape[3])]
+        for asked, document, seen in runs:
+            parent = pieces.parents[document]
+            k, v = keys[document], values[document]
+            if parent >= 0:
+                k, v = torch.cat([keys[parent], k], dim=2), torch.cat([values[parent], v], dim=2)
+            if seen < k.shape[2]:
+                k, v = k[:, :, :seen], v[:, :, :seen]
+            out.append(causal(asked, k, v, scale, dropout).transpose(1, 2))
+        return torch.cat(out[1:] or out, dim=1)
+
+
+def causal(query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float = 0.0) -> Tensor:
+    """[B, H, R, E], [B, G, T, E] twice -> [B, H, R, E]; the last query sees the last key.
+
+    On a CPU always in float32: there the bfloat16 kernel's backward takes several times as long.
+    """
+    if query.device.type == "cpu" and (query.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")):
+        with torch.autocast("cpu", enabled=False):
+            return causal(query.float(), key.float(), value.float(), scale, dropout).to(query.dtype)
+    asked, held = query.shape[2], key.shape[2]
+    mask = None
+    if 1 < asked < held:
+        mask = torch.ones(asked, held, dtype=torch.bool, device=query.device).tril(held - asked)
+    return functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        dropout_p=dropout,
+        is_causal=asked == held,
+        scale=scale,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+
+
+class Varlen:
+    """All runs in one call of torch.nn.attention.varlen, whose causal window ends at the last key."""
+
+    def __init__(self, pieces: Pieces, device: torch.device, attention: Callable[..., Any] | None = None) -> None:
+        self.attention = attention or varlen_attention()
+        self.queries = _offsets(pieces.queries, device)
+        self.keys = _offsets(pieces.seen, device)
+        self.longest_query, self.longest_key = max(pieces.queries, default=0), pieces.longest
+        in_place = pieces.queries == pieces.seen == pieces.lengths  # every token is a key once, where it stands
+        self.index = None if in_place else pieces.key_index().to(device)
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
+        if dropout:
+            raise ValueError("the variable-length kernel has no dropout")
+        kind = _half(query)
+        q, k, v = (tensor[0].transpose(0, 1).to(kind) for tensor in (query, key, value))
+        if self.index is not None:
+            k, v = k[self.index], v[self.index]
+        known = inspect.signature(self.attention).parameters if self.attention is not None else {}
+        given: dict[str, Any] = {"window_size": (-1, 0)}
+        if k.shape[1] != q.shape[1]:
+            if "enable_gqa" in known:
+                given["enable_gqa"] = True
+            else:
+                k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], dim=1) for t in (k, v))
+        if scale is not None:
+            if "scale" in known:
+                given["scale"] = scale
+            else:  # the kernel scales by 1 / sqrt(E)
+                q = q * (scale * q.shape[2] ** 0.5)
+        assert self.attention is not None
+        spans = (self.queries, self.keys, self.longest_query, self.longest_key)
+        return self.attention(q.contiguous(), k.contiguous(), v.contiguous(), *spans, **given)[None].to(query.dtype)
+
+
+class Flex:
+    """All runs in one call of flex attention; blocks of the mask in which nobody sees anybody are skipped."""
+
+    def __init__(self, pieces: Pieces, device: torch.device) -> None:
+        from torch.nn.attention.flex_attention import create_block_mask  # slow to import, and rarely needed
+
+        count = torch.arange(len(pieces.queries))
+        of_query = count.repeat_interleave(torch.tensor(pieces.queries)).to(device)
+        of_key = count.repeat_interleave(torch.tensor(pieces.seen)).to(device)
+        ends = accumulate(pieces.seen)
+        limits = [torch.arange(end - asked, end) for asked, end in zip(pieces.queries, ends, strict=True)]
+        last_seen = torch.cat(limits).to(device)
+
+        def sees(_batch: Tensor, _head: Tensor, q: Tensor, k: Tensor) -> Tensor:
+            return (of_query[q] == of_key[k]) & (k <= last_seen[q])
+
+        self.index = pieces.key_index().to(device)
+        self.mask = create_block_mask(sees, None, None, len(of_query), len(of_key), device=str(device))
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
+        if dropout:
+            raise ValueError("flex attention has no dropout")
+        out = _flex(query.device.type)(
+            query,
+            key[:, :, self.index],
+            value[:, :, self.index],
+            block_mask=self.mask,
+            scale=scale,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        return out.transpose(1, 2)
+
+
+def build_kernel(pieces: Pieces, query: Tensor, dropout: float) -> Kernel:
+    """The fastest kernel that can compute these pieces for queries like this one."""
+    if query.device.type != "cuda" or dropout or not pieces.queries:
+        return PerDocument(pieces)
+    if varlen_attention() is not None and _half(query) in (torch.bfloat16, torch.float16) and query.shape[3] <= 256:
+        return Varlen(pieces, query.device)
+    return Flex(pieces, query.device)
+
+
+@cache
+def varlen_attention() -> Callable[..., Any] | None:
+    """torch's variable-length attention, where this torch has it."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn
+
+
+@cache
+def _flex(device_type: str) -> Callable[..., Any]:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention) if device_type == "cuda" else flex_attention
+
+
+def _half(query: Tensor) -> torch.dtype:
+    """What a matrix product of this tensor is computed in."""
+    device = query.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else query.dtype
+
+
+def _offsets(lengths: Sequence[int], device: torch.device) -> Tensor:
+    """[runs + 1] int32"""
+    return torch.tensor(list(accumulate(lengths, initial=0)), dtype=torch.int32, device=device)

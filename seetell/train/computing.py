@@ -1,0 +1,70 @@
+"""How a stage is computed on this machine: chosen once, written to the run, and the same ever after.
+
+What a recipe leaves to "auto" is decided here by rule and feature test, and told with its reason.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from seetell.console import UsageError, say
+from seetell.model.computing import can_compile, set_computing
+from seetell.model.fp8 import can_multiply
+from seetell.model.frozen import FrozenMatrices
+from seetell.model.last_layer import prune
+from seetell.model.pieces import varlen_attention
+from seetell.model.vlm import VLM
+from seetell.train.recipe import Stage
+
+WIDE_ENOUGH = 128
+
+
+def choose_computing(stage: Stage, vlm: VLM, device: torch.device) -> dict[str, str]:
+    """What "auto" means on this device, for each thing that may be left to it."""
+    precision = choose_precision(stage, vlm, device)
+    return {
+        "precision": precision,
+        "checkpointing": "off" if stage.checkpointing == "auto" else stage.checkpointing,
+        "compile": _choose_compile(stage, device, precision),
+    }
+
+
+def choose_precision(stage: Stage, vlm: VLM, device: torch.device) -> str:
+    """bfloat16 products where the machine multiplies them faster, else float32.
+
+    A rule rather than a measurement, so that the same recipe on the same machine is the same run. On a CPU only AMX
+    pays: with avx512_bf16 alone a core reached 84 GFLOP/s in bfloat16 and 150 in float32 (2048 x 160 x 160); below a
+    width of WIDE_ENOUGH the conversions cost what the products save.
+    """
+    if stage.precision != "auto":
+        return stage.precision
+    if device.type == "cuda":
+        pays = torch.cuda.is_bf16_supported()
+    elif device.type == "cpu":
+        has = torch.cpu.get_capabilities()
+        pays = bool(has.get("amx_bf16")) and vlm.language.config.hidden_size >= WIDE_ENOUGH
+    else:
+        pays = False
+    return "bfloat16" if pays else "float32"
+
+
+def _choose_compile(stage: Stage, device: torch.device, precision: str) -> str:
+    """On a GPU with the variable-length kernel, whose blocks then compile; on a CPU it seldom pays its minutes."""
+    if stage.compile == "on" and not can_compile(device):
+        what = "a C++ compiler" if device.type == "cpu" else "Triton"
+        raise UsageError(f"torch.compile finds no {what} here: install one, or set compile to off.")
+    if stage.compile != "auto":
+        return stage.compile
+    pays = device.type == "cuda" and precision == "bfloat16" and varlen_attention() is not None
+    return "on" if pays and can_compile(device) else "off"
+
+
+def arrange(vlm: VLM, stage: Stage, chosen: dict[str, str]) -> FrozenMatrices:
+    """Makes the model compute as chosen; what it returns puts the frozen matrices back when the stage is done."""
+    if stage.fp8 and (why := can_multiply(vlm.device)):
+        raise UsageError(f"This device does not multiply 8-bit matrices as fp8 needs it ({why}): set fp8 to false.")
+    if why := prune(vlm.language):
+        say(f"The last layer is computed whole, for {why}.")
+    set_computing(vlm.language, chosen["checkpointing"], chosen["compile"] == "on")
+    dtype = torch.bfloat16 if chosen["precision"] == "bfloat16" else torch.float32
+    return FrozenMatrices(vlm, dtype, stage.fp8)
