@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 720, 320  # of a plot, in SVG units
+SMALL_WIDTH, SMALL_HEIGHT = 520, 260  # of one that stands beside others
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 16, 48  # its margins
 MAX_POINTS = 600  # of a series: more than the plot's width would draw over themselves
 DASHES = ("", "7 4", "2 4", "9 3 2 3", "1 3", "12 5")
@@ -37,6 +38,24 @@ class Card:
     title: str
     lines: tuple[Line, ...] = ()
     picture: bytes | None = field(default=None, repr=False)
+
+
+Series = Mapping[str, Sequence[tuple[float, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Lines over one pair of axes; points that are not finite are left out, under `log` also those not above 0.
+
+    The lines that `faint` names lie pale behind the others.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    series: Series
+    faint: tuple[str, ...] = ()
+    log: bool = False
 
 
 class Page:
@@ -66,18 +85,17 @@ class Page:
             f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
         )
 
-    def plot(self, series: Mapping[str, Sequence[tuple[float, float]]], title: str, x_label: str, y_label: str) -> None:
-        """Lines over one pair of axes; points that are not finite are left out."""
-        drawn = _Plot({name: _thinned(points) for name, points in series.items()}, x_label, y_label)
-        legend = "".join(
-            f'<li><svg viewBox="0 0 28 8" aria-hidden="true"><path class="series s{at}" d="M0 4H28"/></svg>'
-            f"{escape(name)}</li>"
-            for at, name in enumerate(series)
-        )
-        self._parts.append(
-            f'<figure><figcaption>{escape(title)}</figcaption><ul class="legend">{legend}</ul>'
-            f"{drawn.svg(title)}</figure>"
-        )
+    def link(self, text: str, address: str) -> None:
+        self._parts.append(f'<p><a href="{escape(address)}">{escape(text)}</a></p>')
+
+    def plot(self, series: Series, title: str, x_label: str, y_label: str) -> None:
+        """One plot, as wide as text."""
+        self._parts.append(_figure(Plot(title, x_label, y_label, series), WIDTH, HEIGHT))
+
+    def plots(self, plots: Iterable[Plot]) -> None:
+        """Several, side by side where there is room."""
+        drawn = "".join(_figure(plot, SMALL_WIDTH, SMALL_HEIGHT) for plot in plots)
+        self._parts.append(f'<div class="plots">{drawn}</div>')
 
     def picture(self, data: bytes, caption: str) -> None:
         self._parts.append(
@@ -110,44 +128,68 @@ class Page:
 # --------------------------------------------------------------------------------------------- plots
 
 
-class _Plot:
+def _figure(plot: Plot, width: int, height: int) -> str:
+    """A plot with its title and legend."""
+    legend = "".join(
+        f'<li><svg viewBox="0 0 28 8" aria-hidden="true"><path class="{_line_class(at, plot, name)}" d="M0 4H28"/>'
+        f"</svg>{escape(name)}</li>"
+        for at, name in enumerate(plot.series)
+    )
+    legend = f'<ul class="legend">{legend}</ul>' if len(plot.series) > 1 else ""
+    return (
+        f"<figure><figcaption>{escape(plot.title)}</figcaption>{legend}{_Drawing(plot, width, height).svg()}</figure>"
+    )
+
+
+def _line_class(at: int, plot: Plot, name: str) -> str:
+    """Beyond six lines colours come again, each with another dash."""
+    count = len(DASHES)
+    return "series faint" if name in plot.faint else f"series s{at % count} d{(at + at // count) % count}"
+
+
+class _Drawing:
     """Scales from values to the SVG's units, and the drawing."""
 
-    def __init__(self, series: dict[str, list[tuple[float, float]]], x_label: str, y_label: str) -> None:
-        self.series, self.x_label, self.y_label = series, x_label, y_label
-        points = [point for line in series.values() for point in line]
+    def __init__(self, plot: Plot, width: int, height: int) -> None:
+        self.plot, self.width, self.height = plot, width, height
+        self.lines = {name: _thinned(points, plot.log) for name, points in plot.series.items()}
+        points = [point for line in self.lines.values() for point in line]
         self.x_ticks = ticks([x for x, _ in points])
         self.y_ticks = ticks([y for _, y in points])
 
     def x(self, value: float) -> float:
         first, last = self.x_ticks[0], self.x_ticks[-1]
-        return LEFT + (value - first) / (last - first) * (WIDTH - LEFT - RIGHT)
+        return LEFT + (value - first) / (last - first) * (self.width - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
         first, last = self.y_ticks[0], self.y_ticks[-1]
-        return HEIGHT - BOTTOM - (value - first) / (last - first) * (HEIGHT - TOP - BOTTOM)
+        return self.height - BOTTOM - (value - first) / (last - first) * (self.height - TOP - BOTTOM)
 
-    def svg(self, title: str) -> str:
-        base, middle = HEIGHT - BOTTOM, (TOP + HEIGHT - BOTTOM) / 2
-        parts = [f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
+    def svg(self) -> str:
+        plot, width, height = self.plot, self.width, self.height
+        base, middle = height - BOTTOM, (TOP + height - BOTTOM) / 2
+        parts = [f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(plot.title)}">']
         for value in self.y_ticks:
-            at = f"{self.y(value):.1f}"
-            parts.append(f'<path class="rule" d="M{LEFT} {at}H{WIDTH - RIGHT}"/>')
-            parts.append(f'<text x="{LEFT - 8}" y="{at}" dy=".32em" text-anchor="end">{_tick(value)}</text>')
+            at, shown = f"{self.y(value):.1f}", f"{10**value:.2g}" if plot.log else _tick(value)
+            parts.append(f'<path class="rule" d="M{LEFT} {at}H{width - RIGHT}"/>')
+            parts.append(f'<text x="{LEFT - 8}" y="{at}" dy=".32em" text-anchor="end">{shown}</text>')
         for value in self.x_ticks:
             at = f"{self.x(value):.1f}"
             parts.append(f'<path class="rule" d="M{at} {base}v5"/>')
             parts.append(f'<text x="{at}" y="{base + 19}" text-anchor="middle">{_tick(value)}</text>')
-        for number, (name, points) in enumerate(self.series.items()):
+        numbered = sorted(enumerate(self.lines.items()), key=lambda one: one[1][0] not in plot.faint)
+        for number, (name, points) in numbered:
             path = "".join(f"{'L' if at else 'M'}{self.x(x):.1f} {self.y(y):.1f}" for at, (x, y) in enumerate(points))
             if len(points) == 1:
                 path += "h.01"  # a line without length is drawn as a dot by its round caps
-            parts.append(f'<path class="series s{number}" d="{path}"><title>{escape(name)}</title></path>')
+            parts.append(
+                f'<path class="{_line_class(number, plot, name)}" d="{path}"><title>{escape(name)}</title></path>'
+            )
         parts.append(
-            f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">'
-            f"{escape(self.x_label)}</text>"
+            f'<text class="axis" x="{(LEFT + width - RIGHT) / 2}" y="{height - 8}" text-anchor="middle">'
+            f"{escape(plot.x_label)}</text>"
             f'<text class="axis" transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">'
-            f"{escape(self.y_label)}</text></svg>"
+            f"{escape(plot.y_label)}</text></svg>"
         )
         return "".join(parts)
 
@@ -166,8 +208,10 @@ def ticks(values: Sequence[float], about: int = 5) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
-def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _thinned(points: Sequence[tuple[float, float]], log: bool = False) -> list[tuple[float, float]]:
     """Finite points; of a long series, the mean of each run of neighbours."""
+    if log:
+        points = [(x, math.log10(y)) for x, y in points if y > 0]
     finite = [(float(x), float(y)) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     size = math.ceil(len(finite) / MAX_POINTS)
     runs = [finite[at : at + size] for at in range(0, len(finite), size)] if size > 1 else [[point] for point in finite]
@@ -207,7 +251,7 @@ def _data_address(data: bytes) -> str:
 
 def _style() -> str:
     lines = "".join(
-        f".s{at}{{stroke:var(--s{at});stroke-dasharray:{dash or 'none'}}}" for at, dash in enumerate(DASHES)
+        f".s{at}{{stroke:var(--s{at})}}.d{at}{{stroke-dasharray:{dash or 'none'}}}" for at, dash in enumerate(DASHES)
     )
     return _STYLE + lines
 
@@ -230,6 +274,10 @@ th{color:var(--soft);font-weight:600;white-space:nowrap}
 .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 tbody tr:hover{background:color-mix(in srgb,var(--link) 7%,transparent)}
 figure{margin:1.5rem 0;max-width:760px}
+a{color:var(--link)}
+.plots{display:grid;gap:1.5rem 2rem;margin:1.25rem 0;
+grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr))}
+.plots figure{margin:0}
 figcaption{font-weight:600;margin-bottom:.35rem}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.25rem;margin:0 0 .35rem;padding:0;
 font-size:.9rem;color:var(--soft)}
@@ -239,6 +287,7 @@ font-size:.9rem;color:var(--soft)}
 .plot .axis{font-size:13px}
 .rule{stroke:var(--rule);fill:none}
 .series{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
+.series.faint{stroke:var(--soft);stroke-width:1;opacity:.45}
 img{max-width:100%;image-rendering:auto;border-radius:6px}
 .picture figcaption{font-weight:400;color:var(--soft);font-size:.9rem}
 .cards label{font-size:.95rem;color:var(--soft)}

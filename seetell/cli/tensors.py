@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from seetell.cli.options import Device, DeviceOption, Dtype, Layout, OutOption, SetOption
+from seetell.console import UsageError
 
 commands = typer.Typer()
 
@@ -57,11 +58,29 @@ def train(
     out: Annotated[Path, typer.Option(help="The run's folder; run again with the same one to resume.")],
     sets: SetOption = None,
     device: DeviceOption = Device.auto,
+    observe_every: Annotated[int, typer.Option(min=0, help="Look at the model every so many steps; 0 is never.")] = 0,
+    observe: Annotated[str, typer.Option(metavar="TASK", help="A task of eval to ask each time.")] = "",
+    observe_data: Annotated[Path | None, typer.Option(help="The task's data; else data/TASK.")] = None,
+    observe_limit: Annotated[int, typer.Option(min=1, help="Asks only the first questions.")] = 64,
+    observe_picture: Annotated[
+        list[Path] | None, typer.Option(help="A picture to tell of each time; else the data's first. Repeatable.")
+    ] = None,
+    observe_prompt: Annotated[str, typer.Option(help="What to ask of those pictures.")] = "Describe the image.",
 ) -> None:
-    """Runs a recipe's stages; killed at any moment, the same command goes on."""
-    from seetell.verbs.training import train
+    """Runs a recipe's stages; killed at any moment, the same command goes on. How it goes is in OUT/run.html."""
+    from seetell.verbs.training import Looking, train
 
-    train(recipe, out, sets=sets or (), device=device.value)
+    looking = Looking(observe, observe_data, observe_limit, observe_picture or (), observe_prompt)
+    if not observe_every and looking != Looking():
+        raise UsageError("Say how often to observe, in steps: --observe-every 100.")
+    train(
+        recipe,
+        out,
+        sets=sets or (),
+        device=device.value,
+        looking=looking if observe_every else None,
+        observe_every=observe_every,
+    )
 
 
 @commands.command()

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
@@ -21,6 +20,7 @@ from seetell.model.vlm import VLM
 from seetell.train.checkpoint import save_checkpoint
 from seetell.train.log import Progress, RunLog
 from seetell.train.loss import sum_by_source, token_losses
+from seetell.train.observing import Observer, look, who_looks
 from seetell.train.optimizer import set_lr
 from seetell.train.pictures import MicroBatch, StepData, StepFacts, autocast
 from seetell.train.plan import Plan
@@ -29,12 +29,6 @@ from seetell.train.recipe import SEED_BITS, Stage
 
 NOT_FINITE_AT_MOST = 3
 EMPTY_AT_MOST = 3  # steps at the very beginning of a stage without a single usable sample
-
-
-class Observer(Protocol):
-    """Whoever looks at the model while it learns; the figures it returns go into the metrics."""
-
-    def __call__(self, step: int, model: VLM, processor: Processor, /) -> Mapping[str, float]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +116,7 @@ def fit(
     seconds_before = state.seconds
     ranks = learner.ranks
     learner.model.train()
+    observers = who_looks(learner.model, watch.observers) if watch.observe_every else ()
     with progress(log.stage, total=len(plan.lengths) * plan.epochs, done=state.samples) as bar:
         for step_data in data:
             # What is random in a step belongs to the step.
@@ -137,8 +132,9 @@ def fit(
                 raise ranks.agreed(Failed(_diverged(log, state)))
             if state.empty_steps == state.step and (state.step >= EMPTY_AT_MOST or state.step == plan.steps):
                 raise ranks.agreed(BadInput(_nothing_seen(log, facts)))
-            if watch.observe_every and state.step % watch.observe_every == 0:
-                ranks.on_main(lambda: _observe(learner.model, processor, state.step, log, watch.observers))
+            if observers and (state.step % watch.observe_every == 0 or state.step == plan.steps):
+                with autocast(ranks.device, learner.precision):
+                    ranks.on_main(lambda: look(learner.model, processor, state.step, observers, log))
             # The main rank's clock decides for all; a wish to stop may have reached any of them.
             late = ranks.main and time.monotonic() - saved_s >= watch.checkpoint_every_s
             asked, due = ranks.any(watch.asked_to_stop(), late)
@@ -149,6 +145,7 @@ def fit(
                 if ranks.main:
                     save_checkpoint(watch.checkpoints, learner.model, learner.optimizer, state)
                 saved_s = time.monotonic()
+            log.show()
             if stopping:
                 return False
     learnt = (weight for weight in learner.model.parameters() if weight.requires_grad)
@@ -190,15 +187,6 @@ def _write(log: RunLog, state: Progress, facts: StepFacts, report: StepReport, r
         said = {"loss": str(report.loss), "grad_norm": str(report.grad_norm), "samples": facts.sample_ids}
         log.not_finite(state.step, said)
     log.step(state.step, figures)
-
-
-def _observe(model: VLM, processor: Processor, step: int, log: RunLog, observers: Iterable[Observer]) -> None:
-    model.eval()
-    with torch.no_grad():
-        found = [observer(step, model, processor) for observer in observers]
-    if any(found):
-        log.step(step, {f"observed_{name}": value for figures in found for name, value in figures.items()})
-    model.train()
 
 
 def _nothing_seen(log: RunLog, facts: StepFacts) -> str:

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from seetell.config import freeze
-from seetell.console import UsageError, say
+from seetell.console import SeetellError, UsageError, say
 from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor
 from seetell.files import MANIFEST, read_json, write_json, write_manifest
@@ -37,7 +37,8 @@ from seetell.train.checkpoint import fresh_folder, load_checkpoint, put_in_place
 from seetell.train.computing import arrange, choose_computing
 from seetell.train.data import Samples, read_samples, told
 from seetell.train.log import Progress, RunLog
-from seetell.train.loop import Learner, Observer, Watch, fit
+from seetell.train.loop import Learner, Watch, fit
+from seetell.train.observing import Observer
 from seetell.train.optimizer import build_optimizer, choose_what_learns
 from seetell.train.pictures import Features, feed
 from seetell.train.plan import Plan
@@ -189,7 +190,7 @@ class _Run:
         checkpoints = self.watch.checkpoints / "checkpoints" / name
         state = load_checkpoint(checkpoints, vlm, optimizer, self.ranks) or Progress()
         plan = stage_plan(stage, samples, self.recipe.seed, processor.tokenizer.image_id)
-        log = RunLog(self.out, name, state.step, writes=self.ranks.main)
+        log = RunLog(self.out, name, state.step, plan.steps, writes=self.ranks.main)
         try:
             for row, rejected in samples.rejected:
                 log.refuse(row, rejected)
@@ -203,6 +204,10 @@ class _Run:
             data = feed(plan, samples, processor.image_processor, features, state.step, *share, pin=pin)
             watch = replace(self.watch, checkpoints=checkpoints)
             finished = fit(learner, processor, plan, data, state, log, watch)
+            log.event("finished" if finished else "stopped", state.step)
+        except SeetellError as error:
+            log.event("failed", state.step, error=str(error))
+            raise
         finally:
             log.close()
         if finished:
@@ -251,6 +256,7 @@ class _Run:
             "data_wait_share": round(state.data_wait_s / state.seconds, 4) if state.seconds else None,
             **self.record.chosen[name],
             "refused": dict(sorted(log.refused_reasons.items())),
+            "failed_observations": dict(sorted(log.failed_observations.items())),
         }
         report["model"] = str(target_of(self.recipe, self.out, name))
         write_json(path, report)

@@ -7,6 +7,7 @@ tune, and *blind*: tuned, but shown another scene's picture with every question.
     out/data/           drawn scenes as a COCO data set, align.json, tune.json
     out/model/          the finished model      out/aligned/   the model between the stages
     out/report.html     pictures, questions, answers, curves, the table      out/report.json   the figures
+    out/run.html        how it learned, step by step
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from seetell.train.recipe import Recipe
 from seetell.train.run import train
 from seetell.train.start import stage_processor, start_model
 from seetell.types import Conversation, Item, Rejected, Scene
+from seetell.verbs.observing import observers_for
+from seetell.verbs.training import Looking
 
 SCENES = 5000
 CAPTIONS_EACH = 2  # of the five of a scene, to align on
@@ -49,6 +52,7 @@ UNSEEN_SCENES = 120
 # people ask for first, and what a small model repeats itself in without practice.
 MIX: dict[Kind, float] = {"short": 1.0, "conversation": 0.1, "detail": 0.25, "complex": 0.1}
 STAGES = ("before", "aligned", "tuned", "blind")
+LOOK_EVERY = 100  # steps
 SHORT = Sampling(max_new_tokens=16)
 
 
@@ -101,7 +105,8 @@ def demo(
         written = write(out / "data")
     recipe = recipe_for(out / "data")
     with clock.phase("train"):
-        model = train(recipe, out, device=device)
+        observers = observers_for(recipe, Looking())
+        model = train(recipe, out, device=device, observers=observers, observe_every=LOOK_EVERY)
     with clock.phase("measure"):
         measured = measure(recipe, out, device, test_scenes, unseen_scenes)
     with clock.phase("report"):

@@ -46,6 +46,7 @@ def write_report(
     page.table([[name, count] for name, count in written.items()], ["written by the built-in teacher", "count"])
     for stage, points in curves.items():
         page.plot({"loss": points}, f"{stage}: loss per supervised token", "step", "loss")
+    page.link("How it learned, step by step, and what it said meanwhile", "run.html")
     page.heading("Pictures, questions, answers")
     page.grid(_cards(measured))
     write_atomic(path, page.html())

@@ -52,7 +52,7 @@ def eval(
     out = Path(out)
     if not models:
         raise UsageError("There is nobody to ask: give --model.")
-    items = limited(_items(chosen, data), limit)
+    items = limited(items_of(chosen, data), limit)
     out.mkdir(parents=True, exist_ok=True)
     _one_task(out, chosen.name)
     asked = make_judge(judge, out, both_orders=both_orders) if chosen.judging is not None else None
@@ -110,7 +110,8 @@ def slug(spec: str) -> str:
     return re.sub(r"[^\w.-]+", "-", spec).strip("-.") or "model"
 
 
-def _items(task: Task, data: str | Path | None) -> list[Any]:
+def items_of(task: Task, data: str | Path | None) -> list[Any]:
+    """The task's questions, from `data` or from data/NAME; none is BadInput."""
     folder = Path(data) if data is not None else Path("data") / task.name
     if not folder.is_dir() and task.name != "drawn":
         raise BadInput(f"{folder} is absent. {task.title} needs {task.layout}; docs/data.md says where to get it.")

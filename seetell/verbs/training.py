@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,21 @@ from seetell.config import ConfigError, apply_sets, load_recipe
 from seetell.train.recipe import Recipe
 
 if TYPE_CHECKING:
-    from seetell.train.loop import Observer
+    from seetell.train.observing import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """What to look at while a model learns: a few pictures that it tells of, and a task of the table that it answers.
+
+    Without `pictures` they are the first of the recipe's own data, with its own questions.
+    """
+
+    task: str = ""
+    data: str | Path | None = None
+    limit: int = 64
+    pictures: Sequence[str | Path] = ()
+    prompt: str = "Describe the image."
 
 
 def train(
@@ -20,14 +35,22 @@ def train(
     sets: Sequence[str] = (),
     device: str = "auto",
     stages: Sequence[str] = ("align", "tune"),
+    looking: Looking | None = None,
     observers: Sequence[Observer] = (),
     observe_every: int = 0,
     checkpoint_every_s: float = 600.0,
 ) -> Path:
-    """Trains, and returns the folder of the finished model; the same call goes on with a run that was stopped."""
+    """Trains, and returns the folder of the finished model; the same call goes on with a run that was stopped.
+
+    Every `observe_every` steps the model is looked at: as `looking` says, and by `observers` of one's own.
+    """
     resolved = resolve(recipe, sets)
     from seetell.train.run import train as run  # here because it imports torch, and a typo in --set needs none
 
+    if looking is not None:
+        from seetell.verbs.observing import observers_for
+
+        observers = [*observers_for(resolved, looking), *observers]
     return run(
         resolved,
         out,

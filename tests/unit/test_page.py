@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from html.parser import HTMLParser
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seetell.page import Card, Line, Page, ticks
+from seetell.page import DASHES, Card, Line, Page, Plot, ticks
 
 NASTY = '<script>alert("1")</script> & \' "'
 VOID = {"meta", "img", "input", "br"}
@@ -51,12 +52,13 @@ def test_everything_shown_is_escaped_and_nothing_comes_from_outside() -> None:
     page.heading(NASTY)
     page.paragraph(NASTY)
     page.table([(NASTY, 1)], [NASTY, NASTY])
-    page.plot({NASTY: [(0, 1), (1, 2)]}, NASTY, NASTY, NASTY)
+    page.plot({NASTY: [(0, 1), (1, 2)], "b": []}, NASTY, NASTY, NASTY)
+    page.link(NASTY, NASTY)
     page.picture(PNG, NASTY)
     page.grid([Card(NASTY, (Line(NASTY, NASTY, right=True),), b"\xff\xd8 a jpeg")])
     reader = read(page)
     assert sum(tag == "script" for tag, _ in reader.tags) == 1
-    assert reader.text.count(NASTY) == 16
+    assert reader.text.count(NASTY) == 17
     sources = [str(attributes["src"]) for _, attributes in reader.tags if "src" in attributes]
     assert [source.split(";")[0] for source in sources] == ["data:image/png", "data:image/jpeg"]
     assert "http" not in page.html().replace("http-equiv", "")
@@ -70,6 +72,27 @@ def test_numbers_stand_in_right_aligned_columns() -> None:
         assert f'<td class="number">{cell}</td>' in html
     assert "<td>colour</td>" in html
     assert '<th scope="col">type</th>' in html
+
+
+def test_plots_side_by_side_tell_every_line_apart() -> None:
+    page = Page("t")
+    lines = {f"line {at}": [(0, at), (1, at + 1)] for at in range(2 * len(DASHES))}
+    page.plots([Plot("many", "x", "y", lines), Plot("pale", "x", "y", {"a": [(0, 1), (1, 2)], "b": []}, faint=("b",))])
+    html = page.html()
+    read(page)
+    drawn = re.findall(r'<path class="(series s\d d\d)" d="M[\d.]+ [\d.]+L', html)
+    assert len(set(drawn[: 2 * len(DASHES)])) == 2 * len(DASHES)
+    assert html.index('class="series faint" d=""') < html.rindex('class="series s0 d0"')
+
+
+def test_a_logarithmic_scale_leaves_out_what_has_no_logarithm() -> None:
+    page = Page("t")
+    page.plots([Plot("norm", "step", "norm", {"norm": [(1, 0.0), (2, 0.01), (3, 100.0), (4, -1.0)]}, log=True)])
+    html = page.html()
+    for tick in ("0.01", "1", "1e+02"):
+        assert f">{tick}</text>" in html
+    (path,) = re.findall(r'<path class="series s0 d0" d="([^"]+)"><title>', html)
+    assert path.count("L") == 1
 
 
 def test_an_empty_table_and_an_empty_plot_are_drawn() -> None:

@@ -1,0 +1,11 @@
+"""The names of what a run writes for its readers, beside its models and checkpoints."""
+
+from __future__ import annotations
+
+METRICS = "metrics.jsonl"
+NOT_FINITE = "not_finite.jsonl"
+REFUSED = "refused.jsonl"
+OBSERVATIONS, OBSERVED = "observations.jsonl", "observed"  # words, and the pictures that they are about
+EVENTS = "events.jsonl"
+BOARD = "tensorboard"
+PAGE = "run.html"
