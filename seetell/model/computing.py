@@ -10,6 +10,7 @@ code: one compilation instead of one for each. A compiled block recomputes what 
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shutil
 from collections.abc import Callable
@@ -69,6 +70,21 @@ def set_computing(language: PreTrainedModel, checkpointing: str = "off", compile
         block.__dict__.pop("forward", None)
         if train is not plain:
             block.forward = partial(_forward, block, train, plain)
+
+
+def fuse_with_liger(language: PreTrainedModel) -> bool:
+    """Norms and gated activations as Liger's fused kernels, where it is installed and knows the family.
+
+    Rotations stay transformers' own, for the pruned last layer calls them too, and so does the loss.
+    """
+    if importlib.util.find_spec("liger_kernel") is None:
+        return False
+    monkey_patch: Any = importlib.import_module("liger_kernel.transformers.monkey_patch")
+    if getattr(language.config, "model_type", "") not in monkey_patch.MODEL_TYPE_TO_APPLY_LIGER_FN:
+        return False
+    left_alone = dict.fromkeys(("rope", "cross_entropy", "fused_linear_cross_entropy"), False)
+    monkey_patch._apply_liger_kernel_to_instance(language, rms_norm=True, swiglu=True, **left_alone)
+    return True
 
 
 def _forward(

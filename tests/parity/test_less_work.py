@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from seetell.encode.sample import Sample, Shared, pack
-from seetell.model.computing import KEPT, can_compile, set_computing
+from seetell.model.computing import KEPT, can_compile, fuse_with_liger, set_computing
 from seetell.model.fp8 import FrozenLinear, can_multiply
 from seetell.model.frozen import FrozenMatrices
 from seetell.model.last_layer import blocks, is_pruned, prune
@@ -147,6 +151,24 @@ def test_conversations_that_share_a_picture_lose_nothing() -> None:
         if cut:
             prune(model.language)
         assert_same(tiny_vlm().double(), alone, model, shared, within=1e-7)
+
+
+def test_liger_is_asked_for_what_the_loss_and_the_last_layer_do_not_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernels need a GPU; its own function is given the decoder, and told what it may touch."""
+    asked: list[tuple[object, dict[str, bool]]] = []
+    fake = ModuleType("liger_kernel.transformers.monkey_patch")
+    fake.__dict__["MODEL_TYPE_TO_APPLY_LIGER_FN"] = {"llama": None}
+    fake.__dict__["_apply_liger_kernel_to_instance"] = lambda model, **given: asked.append((model, given))
+    model = tiny_vlm()
+    assert not fuse_with_liger(model.language), "it is not installed here"
+    for name in ("liger_kernel", "liger_kernel.transformers", fake.__name__):
+        module = fake if name == fake.__name__ else ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        monkeypatch.setitem(sys.modules, name, module)
+    assert fuse_with_liger(model.language)
+    assert not fuse_with_liger(tiny_vlm(language="qwen2").language), "a family it does not know"
+    wanted = {"rms_norm": True, "swiglu": True, "rope": False, "cross_entropy": False}
+    assert asked == [(model.language, wanted | {"fused_linear_cross_entropy": False})]
 
 
 def frozen_language() -> VLM:
