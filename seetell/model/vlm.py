@@ -56,7 +56,7 @@ class VLM(nn.Module):
         self.image_id = image_id
         self.feature_layer = feature_layer
         self._vision_width: int = _config(vision).hidden_size
-        self._layers_used = layers_used(vision, feature_layer)
+        self.layers_used = layers_used(vision, feature_layer)
         self.keep_cls = keep_cls and has_cls(vision)
         self.drops_cls = not keep_cls and has_cls(vision)
         self.side_px, self.patch_px = side_and_patch(vision)
@@ -111,7 +111,7 @@ class VLM(nn.Module):
                 0, self.slots_per_image, self._vision_width, dtype=self.vision.dtype, device=pixels.device
             )
         numbers = normalized(pixels, self.pixel_mean, self.pixel_std, self.vision.dtype)
-        hidden = hidden_state(self.vision, numbers, self._layers_used)
+        hidden = hidden_state(self.vision, numbers, self.layers_used)
         return hidden[:, 1:] if self.drops_cls else hidden
 
     def see(self, pixels: Tensor) -> Tensor:

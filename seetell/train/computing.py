@@ -70,3 +70,8 @@ def arrange(vlm: VLM, stage: Stage, chosen: dict[str, str]) -> FrozenMatrices:
     set_computing(vlm.language, chosen["checkpointing"], chosen["compile"] == "on")
     dtype = torch.bfloat16 if chosen["precision"] == "bfloat16" else torch.float32
     return FrozenMatrices(vlm, dtype, stage.fp8)
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Matrix products in bfloat16 where that was chosen, everything in float32 where not."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16)

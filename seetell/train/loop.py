@@ -18,11 +18,12 @@ from seetell.console import BadInput, Failed, progress
 from seetell.encode.processor import Processor
 from seetell.model.vlm import VLM
 from seetell.train.checkpoint import save_checkpoint
+from seetell.train.computing import autocast
 from seetell.train.log import Progress, RunLog
 from seetell.train.loss import sum_by_source, token_losses
 from seetell.train.observing import Observer, look, who_looks
 from seetell.train.optimizer import set_lr
-from seetell.train.pictures import MicroBatch, StepData, StepFacts, autocast
+from seetell.train.pictures import MicroBatch, StepData, StepFacts
 from seetell.train.plan import Plan
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import SEED_BITS, Stage

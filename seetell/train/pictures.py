@@ -1,4 +1,4 @@
-"""Pictures for the steps to come: decoded and packed ahead by threads, or seen once by the frozen tower and kept.
+"""Pictures for the steps to come: decoded and packed ahead by threads.
 
 A picture that cannot be read becomes a `Rejected`; whoever asked leaves its sample out and counts it.
 
@@ -7,27 +7,23 @@ Shapes  N images, H x W pixels, P slots of an image, V tower width.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
-from seetell.console import progress
 from seetell.encode.image import ImageProcessor
 from seetell.encode.sample import Batch, Sample, Shared, pack
-from seetell.model.vlm import VLM
 from seetell.train.data import Samples
+from seetell.train.features import Features, decoding_threads
 from seetell.train.plan import TOKENS_MULTIPLE, Document, Plan
-from seetell.types import Image, Rejected
+from seetell.types import Rejected
 
 STEPS_AHEAD = 2
-CHUNK = 64  # pictures that the tower sees at once when features are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,57 +76,6 @@ class StepData:
     facts: StepFacts
 
 
-class Features:
-    """What the frozen tower saw, by picture, kept in memory for the whole run."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, Tensor | Rejected] = {}
-
-    def look(
-        self, model: VLM, image_processor: ImageProcessor, images: Iterable[Image], precision: torch.dtype
-    ) -> None:
-        """Sees every picture that is new, in the order given and in equal chunks.
-
-        The order and the chunks must be a function of the data alone: what the tower computes for a picture
-        may differ in the last bit with the company it is computed in, and a resumed run must see the same.
-        """
-        new = {picture_key(image): image for image in images}
-        new = {key: image for key, image in new.items() if key not in self._seen}
-        with progress("seeing pictures", total=len(new)) as bar, _threads() as pool:
-            waiting: list[tuple[str, Tensor]] = []
-            for key, pixels in zip(new, _ahead(pool, image_processor, list(new.values())), strict=True):
-                bar.advance()
-                if isinstance(pixels, Rejected):
-                    self._seen[key] = pixels
-                    continue
-                waiting.append((key, pixels))
-                if len(waiting) == CHUNK:
-                    self._see(model, waiting, precision)
-                    waiting = []
-            if waiting:
-                self._see(model, waiting, precision)
-
-    def get(self, image: Image) -> Tensor | Rejected:
-        """[P, V]"""
-        return self._seen[picture_key(image)]
-
-    def _see(self, model: VLM, waiting: list[tuple[str, Tensor]], precision: torch.dtype) -> None:
-        pixels = torch.stack([one for _, one in waiting]).to(model.device)
-        with autocast(model.device, precision):
-            features = model.tower_features(pixels)  # [N, P, V]
-        self._seen.update(zip([key for key, _ in waiting], features.unbind(), strict=True))
-
-
-def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    """Matrix products in bfloat16 where that was chosen, everything in float32 where not."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == torch.bfloat16)
-
-
-def picture_key(image: Image) -> str:
-    """One name for one picture."""
-    return image.path if image.data is None else hashlib.sha256(image.data).hexdigest()
-
-
 def feed(
     plan: Plan,
     samples: Samples,
@@ -153,7 +98,7 @@ def feed(
         decoding = _start(pool, image_processor, samples, entries, features is None)
         return packer.submit(_assemble, plan, samples, features, mine, decoding, pin)
 
-    with _threads() as pool, ThreadPoolExecutor(1, thread_name_prefix="packing") as packer:
+    with decoding_threads() as pool, ThreadPoolExecutor(1, thread_name_prefix="packing") as packer:
         ahead: deque[Future[StepData]] = deque()
         try:
             asked_s = time.monotonic()
@@ -219,20 +164,3 @@ def _micro_batch(kept: list[Sample | Shared], pictures: list[Tensor], seen: bool
     sources = sources.repeat_interleave(torch.stack([sample.supervised.sum() for sample in whole]))  # [S]
     batch = pack(kept, None if seen else pictures, multiple_of=TOKENS_MULTIPLE)
     return MicroBatch(batch, torch.stack(pictures) if seen and pictures else None, sources)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, image_processor: ImageProcessor, images: Sequence[Image]
-) -> Iterator[Tensor | Rejected]:
-    """Decodes in order, a bounded number ahead."""
-    waiting: deque[Future[Tensor | Rejected]] = deque()
-    for image in images:
-        waiting.append(pool.submit(image_processor.pixels, image))
-        if len(waiting) > 2 * CHUNK:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(16, os.cpu_count() or 1), thread_name_prefix="pictures")

@@ -100,7 +100,7 @@ class Stage:
     now and then are a grey level away from those the finished model is shown (`encode/image.py`).
     `checkpointing` computes parts of a block again for the gradients instead of keeping them, `compile` compiles the
     blocks, and `fp8` holds the frozen language model's matrices in 8 bits (an approximation; the others are exact).
-    `cache_features` keeps what the frozen tower saw in memory, so a picture is seen once in the whole run.
+    `cache_features` keeps what the frozen tower saw on the disk, so a picture is seen once in the whole run.
     """
 
     data: tuple[Data, ...]

@@ -3,6 +3,7 @@
     out/recipe.json  run.json     what the run is (`record.py`)
     out/metrics.jsonl …           what happened (`log.py`)
     out/checkpoints/<stage>/      how far it came (`checkpoint.py`); gone when the stage is done
+    out/features/                 what the frozen tower saw, where that is kept (`features.py`)
     out/aligned/                  the model between the stages, whole and loadable
     out/model/                    the finished model, or the adapter that lies over a finished one
     out/report.json               steps, samples, seconds, what was left out and why
@@ -27,7 +28,6 @@ import torch
 
 from seetell.config import freeze
 from seetell.console import SeetellError, UsageError, say
-from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor
 from seetell.files import MANIFEST, read_json, write_json, write_manifest
 from seetell.model.adapter import save_adapter
@@ -36,11 +36,12 @@ from seetell.model.weights import load_model, save_model
 from seetell.train.checkpoint import fresh_folder, load_checkpoint, put_in_place
 from seetell.train.computing import arrange, choose_computing
 from seetell.train.data import Samples, read_samples, told
+from seetell.train.features import Eye, Features
 from seetell.train.log import Progress, RunLog
 from seetell.train.loop import Learner, Watch, fit
 from seetell.train.observing import Observer
 from seetell.train.optimizer import build_optimizer, choose_what_learns
-from seetell.train.pictures import Features, feed
+from seetell.train.pictures import feed
 from seetell.train.plan import Plan
 from seetell.train.ranks import Ranks, join
 from seetell.train.recipe import Recipe
@@ -101,7 +102,6 @@ class _Run:
 
     def __init__(self, recipe: Recipe, out: Path, record: Record, watch: Watch, ranks: Ranks) -> None:
         self.recipe, self.out, self.record, self.watch, self.ranks = recipe, out, record, watch, ranks
-        self.features: dict[ImageProcessor, Features] = {}
 
     def go(self, wanted: Sequence[str]) -> None:
         """The stages in order; each that is done already is passed by."""
@@ -166,20 +166,19 @@ class _Run:
     def look(
         self, name: str, vlm: VLM, processors: dict[str, Processor], samples: dict[str, Samples]
     ) -> Features | None:
-        """The tower's features of all the pictures of this stage and of those that share them, when kept.
+        """The tower's features of this stage's pictures and of those that are seen alike in other stages, when kept.
 
         All of them, in the recipe's order, also when an earlier stage is done: see `Features.look`.
         """
         if not self.recipe.stages[name].cache_features:
             return None
         processor = processors[name].image_processor
-        if processor not in self.features:
-            self.features[processor] = Features()
-            keeping = [n for n in samples if self.recipe.stages[n].cache_features]
-            sharing = [n for n in keeping if processors[n].image_processor == processor]
-            images = (image for n in sharing for image in samples[n].all_images())
-            self.features[processor].look(vlm, processor, images, self.precision(sharing[0], vlm))
-        return self.features[processor]
+        keeping = [n for n in samples if self.recipe.stages[n].cache_features]
+        sharing = [n for n in keeping if processors[n].image_processor == processor]
+        images = (image for n in sharing for image in samples[n].all_images())
+        features = Features(self.out / "features")
+        features.look(Eye(vlm, processor, self.precision(name, vlm)), images, self.ranks)
+        return features
 
     def stage(self, name: str, vlm: VLM, processor: Processor, samples: Samples, features: Features | None) -> bool:
         """Trains one stage from its last checkpoint on; false when it was interrupted."""

@@ -14,9 +14,9 @@ from collections import Counter
 from torch import Tensor
 
 from seetell.train.data import Samples
-from seetell.train.pictures import picture_key
 from seetell.train.plan import Plan
 from seetell.train.recipe import Stage
+from seetell.types import Image
 
 
 def stage_plan(stage: Stage, samples: Samples, seed: int, image_id: int) -> Plan:
@@ -60,7 +60,7 @@ def _beginning(samples: Samples, i: int, image_id: int) -> tuple[bytes, int]:
     prefix = shareable(ids, samples.supervised[span], image_id)
     if not prefix:
         return b"", 0
-    digest = hashlib.sha256(repr([picture_key(image) for image in samples.images[i]]).encode())
+    digest = hashlib.sha256(repr([_picture_key(image) for image in samples.images[i]]).encode())
     digest.update(ids[:prefix].numpy().tobytes())
     return digest.digest(), prefix
 
@@ -73,3 +73,8 @@ def shareable(ids: Tensor, supervised: Tensor, image_id: int) -> int:
     """
     prefix = int((ids == image_id).nonzero()[-1]) + 1
     return 0 if bool(supervised[: prefix + 1].any()) else prefix
+
+
+def _picture_key(image: Image) -> str:
+    """One name for one picture."""
+    return image.path if image.data is None else hashlib.sha256(image.data).hexdigest()
