@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from PIL import Image as Pillow
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from seetell.train.recipe import Data, Model, Recipe, Stage
 
 SIDE_PX, PATCH_PX = 16, 8
 CHATML = ("<|im_start|>", "<|im_end|>")
@@ -52,6 +55,18 @@ def tiny_parts(folder: Path, seed: int = 0) -> tuple[str, str]:
     )  # fmt: skip
     LlamaForCausalLM(decoder).save_pretrained(language)
     return str(vision), str(language)
+
+
+def tiny_recipe(world: Path) -> Recipe:
+    """A short run over the parts and the data in `world`: 2 steps of align, 4 of tune."""
+    align = Stage(
+        data=(Data(str(world / "align.json"), images=str(world / "pictures")),),
+        lr={"connector": 1e-2}, samples_per_step=8, template="plain", image="square", micro_tokens=512,
+    )  # fmt: skip
+    data = (Data(str(world / "tune.json"), images=str(world / "pictures")),)
+    rates = {"connector": 3e-3, "language": 3e-3}
+    tune = replace(align, data=data, lr=rates, epochs=2, template="vicuna-v1")
+    return Recipe(Model(str(world / "vision"), str(world / "language")), align=align, tune=tune)
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:

@@ -48,6 +48,7 @@ def _layer(bnb: Any, linear: Any, bits: int) -> nn.Module:
         # Its compute type is left open: it then takes that of its inputs.
         layer = bnb.nn.Linear4bit(inputs, outputs, has_bias, quant_type="nf4", device="meta")
         layer.weight = bnb.nn.Params4bit(linear.weight.data, quant_type="nf4", module=layer)
+        layer.support_avx512bf16_for_cpu = False  # it would round the scales anew, and answer as it never learnt to
     else:
         layer = bnb.nn.Linear8bitLt(
             inputs, outputs, has_bias, has_fp16_weights=False, threshold=OUTLIERS_ABOVE, device="meta"

@@ -38,6 +38,8 @@ def choose_precision(stage: Stage, vlm: VLM, device: torch.device) -> str:
     """
     if stage.precision != "auto":
         return stage.precision
+    if stage.optimizer != "adamw":
+        return "bfloat16"  # what its weights are kept in
     if device.type == "cuda":
         pays = torch.cuda.is_bf16_supported()
     elif device.type == "cpu":

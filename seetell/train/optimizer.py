@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from seetell.model.adapter import lora_parameters
+from seetell.train.lean import LeanAdamW
 from seetell.train.recipe import LEARNABLE, Stage
 
 
@@ -25,8 +26,8 @@ def choose_what_learns(model: nn.Module, stage: Stage) -> None:
                 parameter.requires_grad_(True)
 
 
-def build_optimizer(model: nn.Module, stage: Stage) -> torch.optim.AdamW:
-    """A group for each part that learns; biases and norms are never decayed."""
+def build_optimizer(model: nn.Module, stage: Stage, seed: int = 0) -> torch.optim.Optimizer:
+    """A group for each part that learns; biases and norms are never decayed. `seed` is for rounding by chance."""
     groups: list[dict[str, object]] = []
     for name, peak in stage.lr.items():
         parameters = [p for p in model.get_submodule(name).parameters() if p.requires_grad]
@@ -36,7 +37,10 @@ def build_optimizer(model: nn.Module, stage: Stage) -> torch.optim.AdamW:
         ):
             if chosen:
                 groups.append({"params": chosen, "lr": peak, "peak": peak, "weight_decay": decay, "part": name})
-    return torch.optim.AdamW(groups, betas=stage.betas, eps=stage.eps, fused=True)
+    if stage.optimizer == "adamw":
+        return torch.optim.AdamW(groups, betas=stage.betas, eps=stage.eps, fused=True)
+    moments = "8bit" if stage.optimizer == "adamw-8bit" else "bfloat16"
+    return LeanAdamW(groups, stage.betas, stage.eps, moments, seed)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, stage: Stage, step: int, steps: int) -> dict[str, float]:

@@ -101,6 +101,7 @@ class Stage:
     `checkpointing` computes parts of a block again for the gradients instead of keeping them, `compile` compiles the
     blocks, and `fp8` holds the frozen language model's matrices in 8 bits (an approximation; the others are exact).
     `cache_features` keeps what the frozen tower saw on the disk, so a picture is seen once in the whole run.
+    `optimizer`: plain AdamW learns in float32; the others (`train/lean.py`) let one card hold a 7B that learns whole.
     """
 
     data: tuple[Data, ...]
@@ -126,6 +127,7 @@ class Stage:
     checkpointing: Literal["auto", "off", "selective", "full"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     fp8: bool = False
+    optimizer: Literal["adamw", "adamw-8bit", "adamw-bf16"] = "adamw"
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -137,6 +139,8 @@ class Stage:
                 raise ConfigError(f'lr names "{name}", which is no part of the model; {nearest(name, LEARNABLE)}')
             if rate <= 0:
                 raise ConfigError(f"lr.{name} must be above 0, not {rate}; to freeze a part, leave it out of lr")
+        if self.optimizer != "adamw" and self.precision == "float32":
+            raise ConfigError(f'optimizer="{self.optimizer}" keeps weights in bfloat16: leave precision at auto')
         if self.lora is not None and "language" not in self.lr:
             raise ConfigError("lora learns at the rate of the language model: name it in lr, as in lr.language=2e-4")
         if self.fp8 and "language" in self.lr and self.lora is None:

@@ -185,7 +185,7 @@ class _Run:
         stage = self.recipe.stages[name]
         choose_what_learns(vlm, stage)
         frozen = arrange(vlm, stage, self.chosen(name, vlm))
-        optimizer = build_optimizer(vlm, stage)
+        optimizer = build_optimizer(vlm, stage, self.recipe.seed)
         checkpoints = self.watch.checkpoints / "checkpoints" / name
         state = load_checkpoint(checkpoints, vlm, optimizer, self.ranks) or Progress()
         plan = stage_plan(stage, samples, self.recipe.seed, processor.tokenizer.image_id)

@@ -11,7 +11,7 @@ from seetell.console import BadInput
 from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor, template_named
 from seetell.encode.tokenizer import load_tokenizer
-from seetell.model.adapter import add_lora
+from seetell.model.adapter import add_lora, lora_parameters
 from seetell.model.connector import slots
 from seetell.model.parts import load_parts, vision_config
 from seetell.model.vlm import VLM
@@ -40,17 +40,22 @@ def start_model(recipe: Recipe, device: str | torch.device = "cpu") -> VLM:
 
 
 def ready_model(vlm: VLM, stage: Stage, precision: torch.dtype, seed: int, device: str | torch.device) -> VLM:
-    """The model as the stage trains it, on its device: what learns in float32, and under LoRA the frozen parts in the
-    type that they are multiplied in."""
-    if stage.lora is None:
-        return vlm.float().to(device)
-    for part in (vlm.vision, vlm.language):
-        nn.Module.to(part, precision)
-    vlm.connector.float()
+    """The model as the stage trains it, on its device.
+
+    What learns is float32, or bfloat16 under an optimizer that is made for it. So is what is frozen, but under LoRA
+    that is kept in the type it is multiplied in.
+    """
+    learning = torch.float32 if stage.optimizer == "adamw" else torch.bfloat16
     lora = stage.lora
-    return add_lora(
-        vlm, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, bits=lora.bits, seed=seed, device=device
-    )
+    for part in (vlm.vision, vlm.language):
+        nn.Module.to(part, learning if lora is None else precision)
+    vlm.connector.to(learning)
+    if lora is None:
+        return vlm.to(device)
+    add_lora(vlm, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, bits=lora.bits, seed=seed, device=device)
+    for matrix in lora_parameters(vlm).values():
+        matrix.data = matrix.data.to(learning)
+    return vlm
 
 
 def stage_processor(model: Model, stage: Stage, vlm: VLM) -> Processor:

@@ -23,10 +23,10 @@ from seetell.model.adapter import CONFIG, WEIGHTS, load_any, lora_parameters
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model
 from seetell.train import run
-from seetell.train.recipe import Data, Lora, Model, Recipe, Stage
+from seetell.train.recipe import Lora, Model, Recipe
 from seetell.train.run import train
 from seetell.verbs.exporting import export_model
-from tests.tiny import tiny_data, tiny_parts
+from tests.tiny import tiny_data, tiny_parts, tiny_recipe
 
 QUESTION = "Which colour?"
 
@@ -40,19 +40,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recipe_of(world: Path) -> Recipe:
-    align = Stage(
-        data=(Data(str(world / "align.json"), images=str(world / "pictures")),),
-        lr={"connector": 1e-2}, samples_per_step=8, template="plain", image="square", micro_tokens=512,
-    )  # fmt: skip
-    tune = replace(
-        align,
-        data=(Data(str(world / "tune.json"), images=str(world / "pictures")),),
-        lr={"connector": 3e-3, "language": 3e-2},
-        epochs=2,
-        template="vicuna-v1",
-        lora=Lora(rank=4, alpha=8, dropout=0.1),
-    )
-    return Recipe(Model(str(world / "vision"), str(world / "language")), align=align, tune=tune)
+    rates = ["tune.lr.language=3e-2", "tune.lora.rank=4", "tune.lora.alpha=8", "tune.lora.dropout=0.1"]
+    return apply_sets(tiny_recipe(world), rates)
 
 
 @pytest.fixture(scope="module")
