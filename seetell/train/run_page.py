@@ -62,7 +62,19 @@ def run_page(out: Path) -> Page:
         page.paragraph(_state(name, metrics[name], events[name]))
     page.table(
         [_summary(name, curves[name], metrics[name], events[name], refused[name]) for name in curves],
-        ["stage", "steps", "of", "samples", "tokens", "first loss", "loss now", "samples/s", "time", "left out"],
+        [
+            "stage",
+            "steps",
+            "of",
+            "samples",
+            "tokens",
+            "first loss",
+            "loss now",
+            "samples/s",
+            "time",
+            "waited for data",
+            "left out",
+        ],
     )
     for name, lines in reversed(curves.items()):
         page.heading(name)
@@ -106,6 +118,7 @@ def _summary(name: str, curves: Curves, rows: Rows, events: Rows, refused: Rows)
         curves.smoothed[-1][1] if curves.smoothed else None,
         f"{last['samples'] / seconds:.3g}" if seconds else None,
         duration(seconds),
+        f"{sum(row.get('data_wait_s', 0.0) for row in rows) / seconds:.1%}" if seconds else None,
         len(refused),
     ]
 

@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from seetell import cli
 from seetell.config import apply_sets
 from seetell.console import BadInput, UsageError
 from seetell.encode.processor import Processor
@@ -214,6 +215,13 @@ def test_what_cannot_be_observed_is_said_before_anything_learns(world: Path, tmp
         observers_for(recipe, Looking(task="pope", data=tmp_path / "nowhere"))
     with pytest.raises(BadInput, match="no data file"):
         observers_for(apply_sets(recipe, ["tune.data.0.path=nowhere.json"]), Looking())
+
+
+def test_the_command_wants_to_know_how_often(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", "drawn", "--out", str(tmp_path), "--observe", "drawn"])
+    assert ended.value.code == 2
+    assert "Say how often to observe, in steps: --observe-every 100." in capsys.readouterr().err
 
 
 def test_given_pictures_are_asked_about_in_the_given_words(world: Path, tmp_path: Path) -> None:
