@@ -170,7 +170,7 @@ class _Drawing:
         base, middle = height - BOTTOM, (TOP + height - BOTTOM) / 2
         parts = [f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(plot.title)}">']
         for value in self.y_ticks:
-            at, shown = f"{self.y(value):.1f}", f"{10**value:.2g}" if plot.log else _tick(value)
+            at, shown = f"{self.y(value):.1f}", f"{10**value:.3g}" if plot.log else _tick(value)
             parts.append(f'<path class="rule" d="M{LEFT} {at}H{width - RIGHT}"/>')
             parts.append(f'<text x="{LEFT - 8}" y="{at}" dy=".32em" text-anchor="end">{shown}</text>')
         for value in self.x_ticks:
@@ -287,7 +287,7 @@ font-size:.9rem;color:var(--soft)}
 .plot .axis{font-size:13px}
 .rule{stroke:var(--rule);fill:none}
 .series{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
-.series.faint{stroke:var(--soft);stroke-width:1;opacity:.45}
+.series.faint{stroke:var(--soft);stroke-width:1;opacity:.6}
 img{max-width:100%;image-rendering:auto;border-radius:6px}
 .picture figcaption{font-weight:400;color:var(--soft);font-size:.9rem}
 .cards label{font-size:.95rem;color:var(--soft)}

@@ -89,7 +89,7 @@ def test_a_logarithmic_scale_leaves_out_what_has_no_logarithm() -> None:
     page = Page("t")
     page.plots([Plot("norm", "step", "norm", {"norm": [(1, 0.0), (2, 0.01), (3, 100.0), (4, -1.0)]}, log=True)])
     html = page.html()
-    for tick in ("0.01", "1", "1e+02"):
+    for tick in ("0.01", "1", "100"):
         assert f">{tick}</text>" in html
     (path,) = re.findall(r'<path class="series s0 d0" d="([^"]+)"><title>', html)
     assert path.count("L") == 1
