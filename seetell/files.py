@@ -7,9 +7,11 @@ which is written last, names every file with its size and hash.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any, BinaryIO, Self, cast
 MANIFEST = "manifest.json"
 FACTS_FILE = "seetell.json"  # in a model's folder: what no other software has a place for
 ROWS_PER_SYNC = 64
+_TAR_PART = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)
 
 
 class DamagedFile(ValueError):
@@ -45,6 +48,19 @@ def write_atomic(path: str | Path, data: bytes | str) -> None:
     """Writes the whole file or leaves what was there before."""
     with writing(path) as file:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """A file, or a part of a tar: `000.tar#1536+20480` is 20,480 bytes from 1,536 on (`sources/shards.py`)."""
+    part = _TAR_PART.fullmatch(str(path))
+    if part is None:
+        return Path(path).read_bytes()
+    with Path(part[1]).open("rb") as file:
+        file.seek(int(part[2]))
+        data = file.read(int(part[3]))
+    if len(data) < int(part[3]):
+        raise OSError(errno.EIO, "the tar ends inside it", str(path))
+    return data
 
 
 def read_json(path: str | Path) -> Any:

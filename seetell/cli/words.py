@@ -94,7 +94,7 @@ data_app = typer.Typer(
     name="data", help="Looks into conversation files, and changes their format.", no_args_is_help=True
 )
 commands.add_typer(data_app)
-DataArgument = Annotated[Path, typer.Argument(help="LLaVA, ShareGPT or OpenAI rows: .json, .jsonl or .parquet.")]
+DataArgument = Annotated[Path, typer.Argument(help="LLaVA, ShareGPT or OpenAI rows: .json, .jsonl, .parquet or .tar.")]
 ImagesOption = Annotated[Path | None, typer.Option(help="The folder of the pictures.")]
 
 

@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from seetell.console import BadInput, UsageError
-from seetell.files import DamagedFile, read_json, write_json
+from seetell.files import DamagedFile, read_bytes, read_json, write_json
 from seetell.types import Image, Rejected
 
 CONFIG_FILE = "preprocessor_config.json"
@@ -69,7 +69,7 @@ class ImageProcessor:
         """The upright picture in RGB; what is no sound picture is refused with a reason."""
         name = image.path or "picture"
         try:
-            data = Path(image.path).read_bytes() if image.data is None else image.data
+            data = read_bytes(image.path) if image.data is None else image.data
         except OSError as error:
             return Rejected(name, "missing picture", error.strerror or str(error))
         if not data:

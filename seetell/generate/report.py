@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from seetell.console import BadInput
 from seetell.files import write_atomic
 from seetell.generate.items import Item
 from seetell.generate.outcome import STATES, Counts, Sample
 from seetell.generate.parse import Parsed
 from seetell.generate.prompts import context
 from seetell.page import Card, Line, Page
+from seetell.sources.pictures import picture_bytes
 from seetell.types import Box, Rejected, Scene
 
 PAGE = "report.html"
@@ -79,11 +81,10 @@ def picture_with_boxes(scene: Scene) -> bytes | None:
     if scene.image is None:
         return None
     try:
-        source = scene.image.path if scene.image.data is None else io.BytesIO(scene.image.data)
-        with Image.open(source) as file:
+        with Image.open(io.BytesIO(picture_bytes(scene.image))) as file:
             file.draft("RGB", (SIDE_PX, SIDE_PX))
             picture = ImageOps.exif_transpose(file).convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except (BadInput, OSError, ValueError, Image.DecompressionBombError):
         return None
     picture.thumbnail((SIDE_PX, SIDE_PX))
     pen = ImageDraw.Draw(picture)

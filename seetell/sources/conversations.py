@@ -22,6 +22,7 @@ from typing import Any, TextIO
 from seetell.console import BadInput, UsageError
 from seetell.files import DamagedFile, as_list, as_object, json_text, read_jsonl, write_atomic, writing
 from seetell.sources.pictures import suffix_of
+from seetell.sources.shards import is_shards, shard_rows
 from seetell.types import Conversation, Image, Rejected, Role, Scene, Turn
 
 TAG = "<image>"
@@ -36,9 +37,15 @@ def read_conversations(
 ) -> Iterator[Conversation | Rejected]:
     """Every row of the file in order; image names are taken from `images_dir`, and nothing is opened.
 
-    `format` is `json` (a list), `jsonl`, or `auto`: a file that begins with `[` is a list.
+    `format` is `json` (a list), `jsonl`, or `auto`: a file that begins with `[` is a list, and tars are shards.
     """
     path = Path(path)
+    if format == "auto" and is_shards(path):
+        rows = enumerate(shard_rows(path))
+        return (
+            row if isinstance(row, Rejected) else read_row(row, number, Path(images_dir), path.name)
+            for number, row in rows
+        )
     if format not in ("auto", "json", "jsonl"):
         raise UsageError(f"The data format {format!r} is not known: use auto, json or jsonl.")
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Conversation files in other people's formats, both ways, as JSON, JSONL or Parquet.
+"""Conversation files in other people's formats, both ways, as JSON, JSONL or Parquet; read from tar shards too.
 
     llava      {"id", "image": name or names, "conversations": [{"from": "human" | "gpt", "value"}]}
     sharegpt   {"id", "images": [names], "system", "conversations": [{"from", "value"}]}
@@ -35,6 +35,7 @@ from seetell.sources.conversations import (
 )
 from seetell.sources.parquet import parquet_rows, write_parquet
 from seetell.sources.pictures import suffix_of
+from seetell.sources.shards import is_shards, shard_rows
 from seetell.types import Conversation, Image, Rejected, Role, Turn
 
 SPEAKERS: dict[str, str] = {"user": "human", "assistant": "gpt", "chatgpt": "gpt", "bard": "gpt", "bing": "gpt"}
@@ -61,7 +62,10 @@ class Row:
 def read_any(path: Path, images_dir: Path | str = "") -> Iterator[Row | Rejected]:
     """Every row of a file in any of the formats, by what the row itself looks like."""
     number = -1
-    for number, value in enumerate(parquet_rows(path) if path.suffix == ".parquet" else json_rows(path)):
+    for number, value in enumerate(_values(path)):
+        if isinstance(value, Rejected):
+            yield value
+            continue
         row = as_object(value) or {}
         openai = "messages" in row
         result = (_from_openai if openai else _from_llava)(row, number, Path(images_dir), path.name)
@@ -75,6 +79,13 @@ def read_any(path: Path, images_dir: Path | str = "") -> Iterator[Row | Rejected
         yield Row(_joined(result), extra, "id" in row, unsaid)
     if number < 0:
         raise BadInput(f"{path} is empty: it holds no row.")
+
+
+def _values(path: Path) -> Iterator[Any]:
+    """Whatever the rows of a file are; of tar shards also what is no row."""
+    if is_shards(path):
+        return shard_rows(path)
+    return parquet_rows(path) if path.suffix == ".parquet" else json_rows(path)
 
 
 def write_any(path: Path, rows: Iterable[Row], to: str, images_dir: Path | str = "") -> Iterator[Rejected]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from seetell.console import BadInput
+from seetell.files import read_bytes
 from seetell.types import Image
 
 
 def picture_bytes(image: Image) -> bytes:
-    """The bytes at hand, else those of the file."""
+    """The bytes at hand, else those of the file, or of its part of a tar."""
     if image.data is not None:
         return image.data
     try:
-        return Path(image.path).read_bytes()
+        return read_bytes(image.path)
     except OSError as error:
         raise BadInput(f"The picture {image.path} cannot be read: {error.strerror}.") from None
 

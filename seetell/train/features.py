@@ -31,7 +31,7 @@ from torch import Tensor
 
 from seetell.console import Failed, progress
 from seetell.encode.image import ImageProcessor
-from seetell.files import writing
+from seetell.files import read_bytes, writing
 from seetell.model.vlm import VLM
 from seetell.train.computing import autocast
 from seetell.train.ranks import Ranks
@@ -198,7 +198,7 @@ def _content_key(data: bytes) -> str:
 
 def _key_of(image: Image) -> str | Rejected:
     try:
-        return _content_key(Path(image.path).read_bytes() if image.data is None else image.data)
+        return _content_key(read_bytes(image.path) if image.data is None else image.data)
     except OSError as error:
         return Rejected(image.path, "missing picture", error.strerror or str(error))
 

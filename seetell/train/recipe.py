@@ -47,6 +47,7 @@ class Model:
 class Data:
     """A conversation file and the folder its pictures are in: `images`, or else where the file lies.
 
+    `path` may also name tar shards, which hold both: one, a folder of them, or `shards/{000..007}.tar`.
     `share` keeps that fraction of the rows (chosen by the recipe's seed), `times` shows each row that many
     times an epoch.
     """

@@ -22,6 +22,7 @@ from seetell.page import Card, Line, Page
 from seetell.sources.conversations import json_rows
 from seetell.sources.formats import WRITERS, Row, read_any, spells_tag, write_any
 from seetell.sources.pairs import pair
+from seetell.sources.pictures import picture_bytes
 from seetell.types import Conversation, Image, Rejected, Scene
 
 FORMATS = (*WRITERS, "pairs")
@@ -235,9 +236,11 @@ def _fault_of(image: Image) -> str:
     from PIL import Image as Pillow
 
     try:
-        if image.data is None and not Path(image.path).is_file():
-            return "missing image"
-        with Pillow.open(image.path if image.data is None else io.BytesIO(image.data)) as file:
+        data = picture_bytes(image)
+    except BadInput:
+        return "missing image"
+    try:
+        with Pillow.open(io.BytesIO(data)) as file:
             file.load()
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
         return "broken image"
