@@ -55,7 +55,9 @@ def plan(
 @commands.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a Python file.")],
-    out: Annotated[Path, typer.Option(help="The run's folder; run again with the same one to resume.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder, else runs/RECIPE; run again with the same one to resume.")
+    ] = None,
     sets: SetOption = None,
     device: DeviceOption = Device.auto,
     observe_every: Annotated[int, typer.Option(min=0, help="Look at the model every so many steps; 0 is never.")] = 0,
@@ -75,7 +77,7 @@ def train(
         raise UsageError("Say how often to observe, in steps: --observe-every 100.")
     train(
         recipe,
-        out,
+        out or Path("runs") / Path(recipe).stem,
         sets=sets or (),
         device=device.value,
         looking=looking if observe_every else None,

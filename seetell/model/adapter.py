@@ -32,9 +32,9 @@ from seetell.model.layouts import transformers_name
 from seetell.model.quantized import dense_weight, quantize
 from seetell.model.tensors import weight_files
 from seetell.model.vlm import VLM
-from seetell.model.weights import few, is_llava, load_model, model_folder, second_layer
+from seetell.model.weights import ADAPTER_CONFIG, few, is_llava, load_model, model_folder, second_layer
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CONFIG, WEIGHTS = ADAPTER_CONFIG, "adapter_model.safetensors"
 CONNECTOR = "model.multi_modal_projector"
 PEFT_PREFIX = "base_model.model."
 

@@ -28,6 +28,7 @@ from seetell.model.tensors import TensorFolder, write_tensors
 from seetell.model.vlm import VLM
 
 NAMED_AT_MOST = 6
+ADAPTER_CONFIG = "adapter_config.json"  # peft's, in the folder of what lies over a whole model
 
 
 def save_model(vlm: VLM, folder: str | Path, stop_ids: Sequence[int] = ()) -> None:
@@ -82,6 +83,9 @@ def config_of(folder: Path) -> dict[str, Any]:
     try:
         config = as_object(read_json(path))
     except FileNotFoundError:
+        if (folder / ADAPTER_CONFIG).exists():
+            merging = f"seetell export {folder} --to hf --out FOLDER"
+            raise BadInput(f"{folder} is an adapter, not a whole model: merge it first ({merging}).") from None
         raise BadInput(f"{folder} has no config.json: it is not a model's folder.") from None
     except ValueError as error:
         raise BadInput(str(error)) from None
@@ -92,11 +96,7 @@ def config_of(folder: Path) -> dict[str, Any]:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """A folder's config.json, of a kind that we can build."""
-    if not (model_folder(folder) / "config.json").exists() and (folder / "adapter_config.json").exists():
-        raise BadInput(
-            f"{folder} is an adapter, not a whole model: merge it first (seetell export {folder} --to hf --out FOLDER)."
-        )
-    config = config_of(folder)
+    config = config_of(model_folder(folder))
     if config.get("model_type") not in ("llava", "seetell"):
         raise BadInput(f"{folder} holds a {config.get('model_type')!r} model, not a LLaVA: see seetell import --help.")
     return config

@@ -1,7 +1,7 @@
 """Go on from a finished model with conversations of your own. Copy this file, or turn its knobs with --set.
 
-Run     seetell train finetune_yours --out runs/mine --set model.start=runs/llava-1.5-7b/model \
-            --set tune.data=my.json
+Run     seetell train finetune_yours --set tune.data=my.json
+        from another model than the one below: --set model.start=FOLDER; to another place: --out runs/mine
 Needs   a model folder (of a run, or of `seetell import`), a LLaVA-style conversation file, and its pictures:
         beside the file, or where --set tune.data.0.images=my_pictures says
 Source  the settings of LLaVA's task tuning, Liu et al. 2023, arXiv:2310.03744

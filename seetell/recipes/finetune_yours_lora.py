@@ -1,8 +1,7 @@
 """As finetune_yours, with LoRA: on one card, and what comes out is an adapter of a few hundred megabytes.
 
-Run     seetell train finetune_yours_lora --out runs/mine --set model.start=runs/llava-1.5-7b/model \
-            --set tune.data=my.json
-        on a small card also: --set tune.lora.bits=4 (with bitsandbytes) --set tune.micro_tokens=2048
+Run     seetell train finetune_yours_lora --set tune.data=my.json
+        on a small card also --set tune.micro_tokens=2048, and --set tune.lora.bits=4 (with bitsandbytes)
 Needs   what finetune_yours needs, and peft (pip install 'seetell[lora]')
 Source  the settings of LLaVA's task tuning with LoRA, Liu et al. 2023, arXiv:2310.03744
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from seetell.console import BadInput
+from seetell.console import BadInput, UsageError
 from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor, template_named
 from seetell.encode.tokenizer import load_tokenizer
@@ -23,7 +23,7 @@ def start_model(recipe: Recipe, device: str | torch.device = "cpu") -> VLM:
     """The model before its first step: from the parts with a fresh connector, or a finished folder as it is stored."""
     model = recipe.model
     if model.start:
-        return load_model(model.start, device=device)
+        return load_model(_start_folder(model), device=device)
     tokenizer = load_tokenizer(model.language)
     return load_parts(
         model.vision,
@@ -70,7 +70,7 @@ def stage_processor(model: Model, stage: Stage, vlm: VLM) -> Processor:
 def planning_processor(model: Model, stage: Stage) -> Processor:
     """The same for counting tokens: made from the parts' configs, without any weight."""
     if model.start:
-        whole = read_config(Path(model.start))
+        whole = read_config(_start_folder(model))
         try:
             side_px, patch_px = (int(whole["vision_config"][name]) for name in ("image_size", "patch_size"))
         except (KeyError, TypeError, ValueError) as error:
@@ -81,6 +81,15 @@ def planning_processor(model: Model, stage: Stage) -> Processor:
         side_px, patch_px, keep_cls = config.image_size, config.patch_size, model.keep_cls
     image_processor = ImageProcessor(side_px, mode=stage.image)
     return _processor(model, stage, image_processor, slots(side_px, patch_px, keep_cls))
+
+
+def _start_folder(model: Model) -> Path:
+    if not Path(model.start).is_dir():
+        raise UsageError(
+            f"There is no model folder {model.start} to start from: name one that `seetell train` or `seetell import` "
+            "wrote, with --set model.start=FOLDER."
+        )
+    return Path(model.start)
 
 
 def _processor(model: Model, stage: Stage, image_processor: ImageProcessor, slots_per_image: int) -> Processor:

@@ -82,9 +82,7 @@ def test_no_words_are_answered_with_help(run: Run) -> None:
     assert "Commands" in out + err
 
 
-@pytest.mark.parametrize(
-    "words", [("sea",), ("train",), ("train", "drawn"), ("chat", "m", "--temperature", "-1"), ("--sea",)]
-)
+@pytest.mark.parametrize("words", [("sea",), ("train",), ("chat", "m", "--temperature", "-1"), ("--sea",)])
 def test_a_wrong_usage_is_exit_2(run: Run, words: tuple[str, ...]) -> None:
     code, out, err = run(*words)
     assert code == 2
@@ -164,3 +162,11 @@ def test_arguments_reach_the_verb_as_plain_values(run: Run, monkeypatch: pytest.
     assert (named["prompt"], named["as_json"], named["seed"], named["dtype"]) == ("What?", True, 3, "bfloat16")
     assert type(named["dtype"]) is str
     assert named["temperature"] == 0.0
+
+
+def test_a_run_without_a_folder_is_named_by_its_recipe(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    outs: list[str] = []
+    monkeypatch.setattr("seetell.verbs.training.train", lambda _recipe, out, **_: outs.append(str(out)))
+    assert run("train", "finetune_yours", "--set", "tune.data=my.json")[0] == 0
+    assert run("train", "mine/own.py", "--out", "there")[0] == 0
+    assert outs == ["runs/finetune_yours", "there"]
