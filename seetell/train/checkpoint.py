@@ -11,43 +11,135 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch import distributed as dist
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from seetell.config import freeze, thaw
-from seetell.console import BadInput, say
+from seetell.console import BadInput, Failed, say
 from seetell.files import DamagedFile, check_manifest, read_json, write_json, write_manifest
 from seetell.train.log import Progress
-from seetell.train.ranks import Ranks
+from seetell.train.ranks import PATIENCE, Ranks
+from seetell.train.shard_files import kinds, read_shards, start_writing
 
 KEPT = 2  # the newest, and one behind it in case the disk fails the newest
-WEIGHTS, MOMENTS, COUNTERS = "weights.safetensors", "optimizer.safetensors", "progress.json"
+WEIGHTS, MOMENTS, SHARDS, COUNTERS = "weights.safetensors", "optimizer.safetensors", "shards", "progress.json"
 
 
-def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
-    """Writes `folder/step-N`, then removes what is older than the last two."""
-    target = folder / f"step-{progress.step:08}"
-    writing = fresh_folder(folder / f".writing-{target.name}")
-    learning = _learning(model)
-    save_file({name: parameter.detach().contiguous() for name, parameter in learning.items()}, writing / WEIGHTS)
-    save_file(_moments(learning, optimizer), writing / MOMENTS)
-    write_json(writing / COUNTERS, freeze(progress))
-    write_manifest(writing)
-    put_in_place(writing, target)
-    for old in _newest_first(folder)[KEPT:]:
-        shutil.rmtree(old)
-    return target
+class Keeper:
+    """Saves a stage as it goes on, and keeps the last two checkpoints.
+
+    One that cannot be written (a full disk) is told in a sentence and costs nothing: those before it stay, and the
+    next one is tried as if nothing had been.
+    """
+
+    def __init__(
+        self, folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ranks: Ranks, sharded: bool = False
+    ) -> None:
+        self._folder, self._model, self._optimizer, self._ranks = folder, model, optimizer, ranks
+        # What is written in the background needs a group of its own: its messages must not meet those of the steps.
+        self._group: Any = dist.new_group(backend="gloo", timeout=PATIENCE) if sharded else None
+        self._written: Future[Any] | None = None
+        self._progress = Progress()
+        self._failure = ""
+
+    def save(self, progress: Progress) -> None:
+        """Writes `folder/step-N`; of shards, only copies them, to be written while training goes on."""
+        self.finish()
+        self._progress, self._failure = replace(progress), ""
+        if self._group is None:
+            if self._ranks.main:
+                self._attempt(self._write_plain)
+        elif self._ranks.on_main(lambda: self._attempt(lambda: fresh_folder(self._writing))):
+            learning = _learning(self._model)
+            tensors = {name: parameter.detach() for name, parameter in learning.items()}
+            tensors |= _moments(learning, self._optimizer)
+            self._written = start_writing(tensors, self._writing / SHARDS, self._group)
+
+    def look(self) -> None:
+        """Completes a save whose shards have been written meanwhile."""
+        if self._written is not None and self._written.done():
+            self.finish()
+
+    def finish(self) -> None:
+        """Waits for the shards of a save, and completes it."""
+        written, self._written = self._written, None
+        if written is not None and self._attempt(written.result) and self._ranks.main:
+            self._attempt(self._complete)
+
+    def check(self) -> None:
+        """Fails when the last save did."""
+        if self._failure:
+            raise Failed(f"{self._failure} Make room there, and the same command goes on from what is kept.")
+
+    @property
+    def _target(self) -> Path:
+        return self._folder / f"step-{self._progress.step:08}"
+
+    @property
+    def _writing(self) -> Path:
+        return self._folder / f".writing-{self._target.name}"
+
+    def _write_plain(self) -> None:
+        learning = _learning(self._model)
+        writing = fresh_folder(self._writing)
+        save_file({name: parameter.detach().contiguous() for name, parameter in learning.items()}, writing / WEIGHTS)
+        save_file(_moments(learning, self._optimizer), writing / MOMENTS)
+        self._complete()
+
+    def _complete(self) -> None:
+        """What makes files a checkpoint: the counters, the manifest, the name."""
+        write_json(self._writing / COUNTERS, freeze(self._progress))
+        write_manifest(self._writing)
+        put_in_place(self._writing, self._target)
+        for old in _newest_first(self._folder)[KEPT:]:
+            shutil.rmtree(old)
+
+    def _attempt(self, work: Callable[[], object]) -> bool:
+        """Whether it could be written; if not, that is told and what there is of it removed."""
+        try:
+            work()
+        except (OSError, SafetensorError, CheckpointException) as error:
+            kept = _newest_first(self._folder)
+            rest = f"{kept[0].name} is kept." if kept else "There is none before it."
+            self._failure = f"{self._target} could not be written ({_reason(error)}). {rest}"
+            if self._ranks.main:
+                say(f"{self._failure} Training goes on, and so do the next checkpoints.")
+                shutil.rmtree(self._writing, ignore_errors=True)
+            return False
+        return True
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said; of a failure on several ranks, what it said to the first."""
+    if isinstance(error, CheckpointException):
+        error = next((inner for inner, _ in error.failures.values()), error)
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return said.strip().splitlines()[0] if said.strip() else type(error).__name__
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ranks: Ranks) -> Progress | None:
     """Puts the newest whole checkpoint into every rank's model and optimizer; None when there is none."""
     checkpoint = ranks.on_main(lambda: newest_whole(folder))
-    return None if checkpoint is None else ranks.together(lambda: _read(checkpoint, model, optimizer))
+    if checkpoint is None:
+        return None
+    sharded = (checkpoint / SHARDS).is_dir()
+    if sharded:  # the ranks read it together: no single one may stop for a reason that only it sees
+        ranks.together(lambda: _check_names(_learning(model), kinds(checkpoint / SHARDS), checkpoint))
+        _read_shards(checkpoint / SHARDS, model, optimizer)
+    else:
+        ranks.together(lambda: _read_plain(checkpoint, model, optimizer))
+    return thaw(Progress, read_json(checkpoint / COUNTERS))
 
 
 def newest_whole(folder: Path) -> Path | None:
@@ -64,11 +156,30 @@ def newest_whole(folder: Path) -> Path | None:
     return None
 
 
-def _read(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def _read_plain(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     learning = _learning(model)
-    _fill(learning, load_file(checkpoint / WEIGHTS), checkpoint / WEIGHTS)
+    weights = load_file(checkpoint / WEIGHTS)
+    _check_names(learning, weights, checkpoint / WEIGHTS)
+    with torch.no_grad():
+        for name, parameter in learning.items():
+            parameter.copy_(_placed(weights[name], parameter))
     _set_moments(learning, optimizer, load_file(checkpoint / MOMENTS))
-    return thaw(Progress, read_json(checkpoint / COUNTERS))
+
+
+def _read_shards(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    learning = _learning(model)
+
+    def empty(full_name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """The weight itself; a moment lies as its weight does, unless it is one number."""
+        parameter = learning[full_name.partition("|")[0]]
+        if full_name in learning:
+            return parameter.detach()
+        if shape == parameter.shape:
+            return torch.zeros_like(parameter.detach(), dtype=dtype)
+        return torch.zeros(shape, dtype=dtype)
+
+    tensors = read_shards(folder, empty)
+    _set_moments(learning, optimizer, {name: value for name, value in tensors.items() if "|" in name})
 
 
 def fresh_folder(path: Path) -> Path:
@@ -114,15 +225,19 @@ def _set_moments(
     for full_name, value in saved.items():
         name, _, key = full_name.rpartition("|")
         parameter = learning[name]
-        state.setdefault(parameter, {})[key] = value.to(parameter.device)  # the step count too, for it is fused
+        state.setdefault(parameter, {})[key] = _placed(value, parameter)  # the step count too, for it is fused
     optimizer.state.clear()
     optimizer.state.update(state)
 
 
-def _fill(learning: Mapping[str, nn.Parameter], saved: Mapping[str, Tensor], path: Path) -> None:
-    if learning.keys() != saved.keys():
-        name = min(learning.keys() ^ saved.keys())
-        raise BadInput(f'{path} does not belong to this model: the tensor "{name}" is only on one side.')
-    with torch.no_grad():
-        for name, parameter in learning.items():
-            parameter.copy_(saved[name])
+def _placed(value: Tensor, parameter: nn.Parameter) -> Tensor:
+    """A tensor where its parameter lies: on its device, and cut as it is cut; one number is never cut."""
+    value = value.to(parameter.device)
+    if not isinstance(parameter, DTensor) or isinstance(value, DTensor) or value.shape != parameter.shape:
+        return value
+    return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
+
+
+def _check_names(learning: Mapping[str, nn.Parameter], saved: Mapping[str, object], path: Path) -> None:
+    if differing := learning.keys() ^ {name for name in saved if "|" not in name}:
+        raise BadInput(f'{path} does not belong to this model: the tensor "{min(differing)}" is only on one side.')

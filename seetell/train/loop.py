@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from seetell.console import BadInput, Failed, progress
 from seetell.encode.processor import Processor
 from seetell.model.vlm import VLM
-from seetell.train.checkpoint import save_checkpoint
+from seetell.train.checkpoint import Keeper
 from seetell.train.computing import autocast
 from seetell.train.log import Progress, RunLog
 from seetell.train.loss import sum_by_source, token_losses
-from seetell.train.observing import Observer, look, who_looks
+from seetell.train.observing import Observer, look
 from seetell.train.optimizer import set_lr
 from seetell.train.pictures import MicroBatch, StepData, StepFacts
 from seetell.train.plan import Plan
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import SEED_BITS, Stage
+from seetell.train.sharding import Shards
 
 NOT_FINITE_AT_MOST = 3
 EMPTY_AT_MOST = 3  # steps at the very beginning of a stage without a single usable sample
@@ -42,6 +45,7 @@ class Learner:
     precision: torch.dtype
     ranks: Ranks
     sources: tuple[str, ...] = ("all",)
+    shards: Shards | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +87,14 @@ def train_step(learner: Learner, micro_batches: Sequence[MicroBatch]) -> StepRep
     if supervised == 0:
         return StepReport(0.0, 0.0, 0, taken=False)
     sums = torch.zeros(known, device=ranks.device)
-    for micro in micro_batches:
+    shards = learner.shards
+    mean_of = 1 if shards is None else ranks.count  # gradients that shards take the mean of, where others are summed
+    for number, micro in enumerate(micro_batches, start=1):
         here = micro.to(ranks.device)
         with autocast(ranks.device, learner.precision):
-            losses = token_losses(model, here)  # [S]
-        (losses.sum() / supervised).backward()
+            last = number == len(micro_batches)
+            losses = token_losses(model, here) if shards is None else shards.losses(here, last)  # [S]
+        (losses.sum() / (supervised / mean_of)).backward()
         sums += sum_by_source(losses.detach(), here.sources, known)
     sums = ranks.sum(sums)  # [C]
     total = sums.sum() / supervised
@@ -116,8 +123,9 @@ def fit(
     saved_s = began_s = time.monotonic()
     seconds_before = state.seconds
     ranks = learner.ranks
+    keeper = Keeper(watch.checkpoints, learner.model, learner.optimizer, ranks, learner.shards is not None)
     learner.model.train()
-    observers = who_looks(learner.model, watch.observers) if watch.observe_every else ()
+    observers = watch.observers if watch.observe_every else ()
     with progress(log.stage, total=len(plan.lengths) * plan.epochs, done=state.samples) as bar:
         for step_data in data:
             # What is random in a step belongs to the step.
@@ -134,7 +142,8 @@ def fit(
             if state.empty_steps == state.step and (state.step >= EMPTY_AT_MOST or state.step == plan.steps):
                 raise ranks.agreed(BadInput(_nothing_seen(log, facts)))
             if observers and (state.step % watch.observe_every == 0 or state.step == plan.steps):
-                with autocast(ranks.device, learner.precision):
+                whole = learner.shards.gathered() if learner.shards else nullcontext()
+                with whole, autocast(ranks.device, learner.precision):
                     ranks.on_main(lambda: look(learner.model, processor, state.step, observers, log))
             # The main rank's clock decides for all; a wish to stop may have reached any of them.
             late = ranks.main and time.monotonic() - saved_s >= watch.checkpoint_every_s
@@ -143,17 +152,26 @@ def fit(
             stopping = unfinished and asked
             if stopping or (unfinished and due and not state.not_finite_in_a_row):
                 log.flush()
-                if ranks.main:
-                    save_checkpoint(watch.checkpoints, learner.model, learner.optimizer, state)
+                keeper.save(state)
                 saved_s = time.monotonic()
+            keeper.look()
             log.show()
             if stopping:
+                keeper.finish()
+                ranks.on_main(keeper.check)
                 return False
-    learnt = (weight for weight in learner.model.parameters() if weight.requires_grad)
-    if state.not_finite_in_a_row and not all(torch.isfinite(weight).all() for weight in learnt):
+    if state.not_finite_in_a_row and ranks.any(not _sound(learner.model))[0]:
         raise ranks.agreed(Failed(_diverged(log, state)))
     log.flush()
+    keeper.finish()
     return True
+
+
+def _sound(model: VLM) -> bool:
+    """Whether all that learns is finite, as far as this rank holds it."""
+    learnt = (weight.detach() for weight in model.parameters() if weight.requires_grad)
+    held = (weight.to_local() if isinstance(weight, DTensor) else weight for weight in learnt)
+    return all(bool(torch.isfinite(weight).all()) for weight in held)
 
 
 def _count(state: Progress, facts: StepFacts, report: StepReport) -> None:

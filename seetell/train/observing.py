@@ -2,8 +2,8 @@
 
 An observer is called with the step, the model itself (not a copy) and the stage's processor. The model is in
 evaluation and keeps no gradients meanwhile; random numbers that an observer draws cost training nothing, for each
-step seeds itself. An observer that fails is told once and counted; the run goes on. One process alone looks; a
-model that is sharded over several cannot be run by one of them, so nobody looks.
+step seeds itself. An observer that fails is told once and counted; the run goes on. One process alone looks, while
+the others wait; of a model in shards each gathers all meanwhile (`sharding.py`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
-from torch import nn
-from torch.distributed.tensor import DTensor
 
-from seetell.console import say
 from seetell.encode.processor import Processor
 from seetell.model.vlm import VLM
 
@@ -64,11 +61,3 @@ def look(model: VLM, processor: Processor, step: int, observers: Sequence[Observ
         model.train()
     if figures:
         notes.observed(step, figures)
-
-
-def who_looks(model: nn.Module, observers: Sequence[Observer]) -> Sequence[Observer]:
-    """The observers; nobody where no process holds the whole model, which is said."""
-    if observers and any(isinstance(parameter, DTensor) for parameter in model.parameters()):
-        say("Observing is off in this stage: its model is sharded, and no process alone can run it.")
-        return ()
-    return observers

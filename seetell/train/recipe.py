@@ -101,6 +101,7 @@ class Stage:
     now and then are a grey level away from those the finished model is shown (`encode/image.py`).
     `checkpointing` computes parts of a block again for the gradients instead of keeping them, `compile` compiles the
     blocks, and `fp8` holds the frozen language model's matrices in 8 bits (an approximation; the others are exact).
+    `sharding` says whether every rank keeps the whole model or a part; "auto" cuts it up where all of it learns.
     `cache_features` keeps what the frozen tower saw on the disk, so a picture is seen once in the whole run.
     `optimizer`: plain AdamW learns in float32; the others (`train/lean.py`) let one card hold a 7B that learns whole.
     """
@@ -121,6 +122,7 @@ class Stage:
     max_tokens: int = 2048
     micro_tokens: int = 8192
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    sharding: Literal["auto", "replicate", "shard"] = "auto"
     cache_features: bool = False
     steps: Literal["samples", "packed"] = "samples"
     share_images: bool = False
@@ -146,6 +148,10 @@ class Stage:
             raise ConfigError("lora learns at the rate of the language model: name it in lr, as in lr.language=2e-4")
         if self.fp8 and "language" in self.lr and self.lora is None:
             raise ConfigError("fp8 is for matrices that do not learn, and lr names the language model; leave one out")
+        if self.lora is not None and self.sharding == "shard":
+            raise ConfigError('lora keeps the whole frozen model on every rank: leave sharding at "auto"')
+        if self.fp8 and self.sharding == "shard":
+            raise ConfigError('fp8 keeps the whole frozen model on every rank: leave sharding at "auto"')
         for name in ("samples_per_step", "epochs", "max_tokens"):
             _at_least(name, getattr(self, name), 1)
         if self.micro_tokens < 128 or self.micro_tokens % 128:

@@ -46,9 +46,10 @@ from seetell.train.plan import Plan
 from seetell.train.ranks import Ranks, join
 from seetell.train.recipe import Recipe
 from seetell.train.record import Record, check_data, only_run, open_record
+from seetell.train.sharding import Shards, is_sharded
 from seetell.train.sharing import stage_plan
 from seetell.train.show import show_samples
-from seetell.train.start import ready_model, stage_processor, start_model
+from seetell.train.start import ready_model, stage_processor, start_model, type_of_learning
 
 
 def train(
@@ -102,11 +103,12 @@ class _Run:
 
     def __init__(self, recipe: Recipe, out: Path, record: Record, watch: Watch, ranks: Ranks) -> None:
         self.recipe, self.out, self.record, self.watch, self.ranks = recipe, out, record, watch, ranks
+        self.shards: Shards | None = None  # of the model in hand
 
     def go(self, wanted: Sequence[str]) -> None:
         """The stages in order; each that is done already is passed by."""
         to_do = [name for name in wanted if not is_finished(target_of(self.recipe, self.out, name))]
-        vlm: VLM | None = self.ranks.together(lambda: self.start(to_do[0]))
+        vlm: VLM | None = self.start(to_do[0])
         processors = {n: stage_processor(self.recipe.model, stage, vlm) for n, stage in self.recipe.stages.items()}
         # All data is read before anything learns: a bad file of the last stage is told now, not in hours.
         needed = [name for name in wanted if name in to_do or self.recipe.stages[name].cache_features]
@@ -114,12 +116,14 @@ class _Run:
         self.ranks.on_main(lambda: self.tidy(set(wanted) - set(to_do)))
         for name in to_do:
             if vlm is None:
-                vlm = self.ranks.together(lambda name=name: self.start(name))
+                vlm = self.start(name)
             features = self.look(name, vlm, processors, samples)
             if not self.stage(name, vlm, processors[name], samples[name], features):
                 return
+            if self.shards is not None:
+                self.shards.collect(self.ranks)
             self.ranks.on_main(lambda vlm=vlm, name=name: self.finish(name, vlm, list(processors.values())[-1]))
-            vlm = None  # let go before the next one is read: two may not fit
+            vlm = self.shards = None  # let go before the next one is read: two may not fit
 
     def read(self, names: Sequence[str], processors: Mapping[str, Processor]) -> dict[str, Samples]:
         """The samples of those stages; every rank reads all, for any of them may meet any sample."""
@@ -136,15 +140,31 @@ class _Run:
             shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)
 
     def start(self, name: str) -> VLM:
-        """The model as the stage finds it, always read from a folder, and readied for it."""
-        stage, folder = self.recipe.stages[name], self.below(name)
+        """The model as the stage finds it, always read from a folder, and readied for it.
+
+        One that is cut into shards is never whole on a device, and on its host only as the pages of its files.
+        """
+        stage, ranks = self.recipe.stages[name], self.ranks
+        vlm = ranks.together(lambda: self.load(name))
+        chosen = ranks.together(lambda: self.chosen(name, vlm))
+        precision, sharded = self.precision(name, vlm), is_sharded(stage, ranks)
+        if not sharded:
+            vlm = ranks.together(lambda: ready_model(vlm, stage, precision, self.recipe.seed, ranks.device))
+        elif "language" not in stage.lr:  # what shards keep of a frozen model is all that there is of it: no bit may go
+            chosen = {**chosen, "precision": "float32"}
+        choose_what_learns(vlm, stage)
+        self.frozen = ranks.together(lambda: arrange(vlm, stage, chosen))
+        self.shards = Shards(vlm, ranks, precision, type_of_learning(stage)) if sharded else None
+        return vlm
+
+    def load(self, name: str) -> VLM:
+        """What the stage goes on from, as it is stored."""
+        folder = self.below(name)
         if folder is None:
-            vlm = start_model(self.recipe)
-        elif is_finished(folder):
-            vlm = load_model(folder)
-        else:
+            return start_model(self.recipe)
+        if not is_finished(folder):
             raise UsageError(f"{name} goes on from {folder}, which is not there yet: run align first.")
-        return ready_model(vlm, stage, self.precision(name, vlm), self.recipe.seed, self.ranks.device)
+        return load_model(folder)
 
     def below(self, name: str) -> Path | None:
         """The model that the stage before left; None for the first."""
@@ -183,8 +203,6 @@ class _Run:
     def stage(self, name: str, vlm: VLM, processor: Processor, samples: Samples, features: Features | None) -> bool:
         """Trains one stage from its last checkpoint on; false when it was interrupted."""
         stage = self.recipe.stages[name]
-        choose_what_learns(vlm, stage)
-        frozen = arrange(vlm, stage, self.chosen(name, vlm))
         optimizer = build_optimizer(vlm, stage, self.recipe.seed)
         checkpoints = self.watch.checkpoints / "checkpoints" / name
         state = load_checkpoint(checkpoints, vlm, optimizer, self.ranks) or Progress()
@@ -197,7 +215,9 @@ class _Run:
                 say(f"{name} goes on behind step {state.step} of {plan.steps}.")
             else:
                 show_samples(samples, processor, name)
-            learner = Learner(vlm, optimizer, stage, self.precision(name, vlm), self.ranks, samples.sources)
+            learner = Learner(
+                vlm, optimizer, stage, self.precision(name, vlm), self.ranks, samples.sources, self.shards
+            )
             share = self.ranks.rank, self.ranks.count
             pin = self.ranks.device.type == "cuda"
             data = feed(plan, samples, processor.image_processor, features, state.step, *share, pin=pin)
@@ -210,7 +230,7 @@ class _Run:
         finally:
             log.close()
         if finished:
-            frozen.put_back()
+            self.frozen.put_back()
         if finished and self.ranks.main:
             self.report(name, plan, state, log)
             self.sum_up(name, samples, state, log)

@@ -39,14 +39,18 @@ def start_model(recipe: Recipe, device: str | torch.device = "cpu") -> VLM:
     )
 
 
+def type_of_learning(stage: Stage) -> torch.dtype:
+    """What the weights that learn are kept in."""
+    return torch.float32 if stage.optimizer == "adamw" else torch.bfloat16
+
+
 def ready_model(vlm: VLM, stage: Stage, precision: torch.dtype, seed: int, device: str | torch.device) -> VLM:
     """The model as the stage trains it, on its device.
 
     What learns is float32, or bfloat16 under an optimizer that is made for it. So is what is frozen, but under LoRA
     that is kept in the type it is multiplied in.
     """
-    learning = torch.float32 if stage.optimizer == "adamw" else torch.bfloat16
-    lora = stage.lora
+    learning, lora = type_of_learning(stage), stage.lora
     for part in (vlm.vision, vlm.language):
         nn.Module.to(part, learning if lora is None else precision)
     vlm.connector.to(learning)

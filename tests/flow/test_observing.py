@@ -21,7 +21,7 @@ from seetell.evals import drawn_task
 from seetell.files import read_json, read_jsonl
 from seetell.model.vlm import VLM
 from seetell.page import Page
-from seetell.train import observing, run_page
+from seetell.train import run_page
 from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.run_page import RunPage
 from seetell.verbs.observing import observers_for
@@ -146,16 +146,6 @@ def test_an_observer_that_fails_costs_nothing_and_is_told_once(
     assert read_json(tmp_path / "seen" / "report.json")["stages"]["tune"]["failed_observations"] == {"fails": 4}
     assert sum("observed_one" in row for row in read_jsonl(tmp_path / "seen" / "metrics.jsonl")) == 4
     assert "observer failed at step 1: fails RuntimeError: no room" in read_page(tmp_path / "seen").text
-
-
-def test_nobody_looks_at_a_sharded_model(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(observing, "DTensor", torch.nn.Parameter)
-    recipe = replace(recipe_of(world), align=None)
-    train(recipe, tmp_path, device="cpu", looking=Looking(), observe_every=1)
-    assert capsys.readouterr().err.count("Observing is off in this stage") == 1
-    assert not list(read_jsonl(tmp_path / "observations.jsonl"))
 
 
 def test_interrupted_and_gone_on_with_it_shows_the_same_observations(world: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seetell.console import BadInput
-from seetell.train.checkpoint import load_checkpoint, save_checkpoint
+from seetell.train.checkpoint import Keeper, load_checkpoint
 from seetell.train.log import Progress
 from seetell.train.optimizer import build_optimizer, choose_what_learns
 from seetell.train.ranks import Ranks
@@ -33,11 +33,16 @@ def moved(model, optimizer) -> None:
     optimizer.step()
 
 
+def save(folder: Path, model, optimizer, progress: Progress) -> Path:
+    Keeper(folder, model, optimizer, ALONE).save(progress)
+    return folder / f"step-{progress.step:08}"
+
+
 def test_it_reads_back_to_the_bit(tmp_path: Path) -> None:
     model, optimizer = fresh()
     moved(model, optimizer)
     state = Progress(step=3, samples=24, seconds=1.5, first_loss=2.0, last_loss=1.0)
-    save_checkpoint(tmp_path, model, optimizer, state)
+    save(tmp_path, model, optimizer, state)
     other, other_optimizer = fresh(seed=7)
     assert load_checkpoint(tmp_path, other, other_optimizer, ALONE) == state
     moved(model, optimizer)
@@ -54,8 +59,8 @@ def test_there_is_none(tmp_path: Path) -> None:
 def test_a_damaged_one_is_passed_over(tmp_path: Path, damage: str) -> None:
     model, optimizer = fresh()
     moved(model, optimizer)
-    save_checkpoint(tmp_path, model, optimizer, Progress(step=1))
-    newest = save_checkpoint(tmp_path, model, optimizer, Progress(step=2))
+    save(tmp_path, model, optimizer, Progress(step=1))
+    newest = save(tmp_path, model, optimizer, Progress(step=2))
     weights = newest / "weights.safetensors"
     if damage == "cut":
         weights.write_bytes(weights.read_bytes()[:-5])
@@ -73,7 +78,7 @@ def test_a_damaged_one_is_passed_over(tmp_path: Path, damage: str) -> None:
 def test_two_are_kept_and_unfinished_ones_are_swept(tmp_path: Path) -> None:
     model, optimizer = fresh()
     for step in (1, 2, 3, 12):
-        save_checkpoint(tmp_path, model, optimizer, Progress(step=step))
+        save(tmp_path, model, optimizer, Progress(step=step))
     (tmp_path / ".writing-step-00000013").mkdir()
     assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-00000003", "step-00000012"]
     load_checkpoint(tmp_path, model, optimizer, ALONE)
@@ -83,13 +88,13 @@ def test_two_are_kept_and_unfinished_ones_are_swept(tmp_path: Path) -> None:
 def test_no_pickle_is_written(tmp_path: Path) -> None:
     model, optimizer = fresh()
     moved(model, optimizer)
-    folder = save_checkpoint(tmp_path, model, optimizer, Progress(step=1))
+    folder = save(tmp_path, model, optimizer, Progress(step=1))
     assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}
 
 
 def test_another_models_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     model, optimizer = fresh()
-    save_checkpoint(tmp_path, model, optimizer, Progress(step=1))
+    save(tmp_path, model, optimizer, Progress(step=1))
     both = Stage(data=(Data("unused"),), lr={"connector": 1e-2, "language": 1e-2}, samples_per_step=1)
     with pytest.raises(BadInput, match="does not belong to this model"):
         load_checkpoint(tmp_path, *fresh(stage=both), ALONE)

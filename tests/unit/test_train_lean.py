@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seetell.train.checkpoint import load_checkpoint, save_checkpoint
+from seetell.train.checkpoint import Keeper, load_checkpoint
 from seetell.train.lean import BLOCK, LeanAdamW, bfloat16_by_chance, eight_bits_by_chance, from_eight_bits
 from seetell.train.log import Progress
 from seetell.train.optimizer import build_optimizer, choose_what_learns
@@ -116,8 +116,8 @@ def test_from_a_checkpoint_it_goes_on_to_the_same_bits(
     one, other = fresh(0), fresh(7)
     step(*one, 0)
     step(*one, 1)
-    folder = save_checkpoint(tmp_path, *one, Progress(step=2))
-    assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}
+    Keeper(tmp_path, *one, Ranks(torch.device("cpu"))).save(Progress(step=2))
+    assert {path.suffix for path in (tmp_path / "step-00000002").iterdir()} == {".safetensors", ".json"}
     assert load_checkpoint(tmp_path, *other, Ranks(torch.device("cpu"))) == Progress(step=2)
     step(*one, 2)
     step(*other, 2)

@@ -1,0 +1,129 @@
+"""A model cut into shards: every rank keeps its part of each matrix, and gathers a block only while it runs.
+
+FSDP2 (`fully_shard`) for every decoder block; connector, embeddings, final norm and head form the root's group, where
+a head that is the table of embeddings stays one with it. The frozen tower is small and is replicated. Over several
+nodes the shards lie within a node and nodes are replicas of each other (HSDP), so that only gradients cross.
+
+FSDP2 takes the mean of the ranks' gradients, while the loss is a mean over the whole step's tokens: losses are
+therefore scaled by the number of ranks. (Its own divide factor holds for one module alone and asks gloo for an
+operation that it lacks.) Every rank makes as many passes as every other; one that has no picture passes an empty
+tensor through the connector, or the others would wait for its gradient for ever.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+
+from seetell.model.last_layer import blocks
+from seetell.model.vlm import VLM
+from seetell.train.loss import token_losses
+from seetell.train.pictures import MicroBatch
+from seetell.train.ranks import Ranks
+from seetell.train.recipe import Stage
+
+# Of a device's memory: as much may hold the whole model in bfloat16 and its whole gradients in float32.
+ROOM = 0.6
+
+
+def is_sharded(stage: Stage, ranks: Ranks) -> bool:
+    """Whether a stage's model is cut up: by itself, when the whole language model learns on more than one rank."""
+    if ranks.count == 1:
+        return False
+    return stage.sharding == "shard" or (stage.sharding == "auto" and "language" in stage.lr and stage.lora is None)
+
+
+class Shards(nn.Module):
+    """The root of a sharded model: what is called in place of `token_losses`, gathered and let go as it runs."""
+
+    def __init__(self, model: VLM, ranks: Ranks, precision: torch.dtype, kept: torch.dtype = torch.float32) -> None:
+        """What learns must be chosen already. The model may lie anywhere and in any type: its shards go to the rank's
+        device, in the type that is `kept`."""
+        super().__init__()
+        self.model = model
+        weights = sum(p.numel() for p in model.language.parameters())
+        room = torch.cuda.get_device_properties(ranks.device).total_memory if ranks.device.type == "cuda" else None
+        # With room for all of it, what was gathered stays until the backward pass, and gradients meet once a step.
+        self.roomy = room is None or weights * (2 + 4) <= ROOM * room
+        cast(nn.Module, model.vision).to(ranks.device)
+        how: dict[str, Any] = {
+            "mesh": _mesh(ranks),
+            "ignored_params": set(model.vision.parameters()),
+            "mp_policy": _arithmetic(ranks.device, precision),
+        }
+        for block in blocks(model.language):  # one after the other, so that never two are whole
+            _settle(block, ranks.device, kept)
+            fully_shard(block, **how, reshard_after_forward=not self.roomy)
+        for part in (model.connector, model.language):
+            _settle(part, ranks.device, kept)
+        fully_shard(self, **how, reshard_after_forward=False)
+
+    def forward(self, micro: MicroBatch) -> Tensor:
+        """-log p(token) of each of the batch's supervised tokens, [S]."""
+        return token_losses(self.model, micro)
+
+    def losses(self, micro: MicroBatch, last: bool) -> Tensor:
+        """The same, [S], for the step's last pass or one before it: gradients are summed over the ranks at the last."""
+        cast(FSDPModule, self).set_requires_gradient_sync(last or not self.roomy)
+        return self(micro)
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Every rank holds the whole model and may run any part of it, without the others.
+
+        FSDP's hooks are taken off meanwhile: they would remember the order in which a rank's blocks ran, and ask for
+        shards in that order in the next backward pass, which the other ranks would not.
+        """
+        parts = [part for part in self.modules() if isinstance(part, FSDPModule)]
+        hooks = [(part._forward_pre_hooks, part._forward_hooks) for part in parts]
+        for part in parts:
+            part.unshard()
+            part._forward_pre_hooks, part._forward_hooks = OrderedDict(), OrderedDict()
+        try:
+            yield
+        finally:
+            for part, (before, after) in zip(parts, hooks, strict=True):
+                part._forward_pre_hooks, part._forward_hooks = before, after
+                part.reshard()
+
+    def collect(self, ranks: Ranks) -> None:
+        """Makes the main rank's model whole again, in the memory of its host, and empties the others'."""
+        whole: dict[nn.Parameter, nn.Parameter] = {}
+        for part in self.modules():
+            for name, held in part._parameters.items():
+                if not isinstance(held, DTensor):
+                    continue
+                if held not in whole:
+                    tensor = held.full_tensor().detach()
+                    tensor = tensor.cpu() if ranks.main else torch.empty_like(tensor, device="meta")
+                    whole[held] = nn.Parameter(tensor, requires_grad=False)
+                part._parameters[name] = whole[held]
+
+
+def _settle(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """What of it is still whole goes to the device, in that type."""
+    for parameter in module.parameters():
+        if not isinstance(parameter, DTensor):
+            parameter.data = parameter.data.to(device, dtype)
+
+
+def _mesh(ranks: Ranks) -> DeviceMesh:
+    within = ranks.count // ranks.nodes
+    if ranks.nodes == 1 or within == 1:
+        return init_device_mesh(ranks.device.type, (ranks.count,))
+    return init_device_mesh(ranks.device.type, (ranks.nodes, within), mesh_dim_names=("nodes", "within"))
+
+
+def _arithmetic(device: torch.device, precision: torch.dtype) -> MixedPrecisionPolicy:
+    """On a GPU bfloat16 is gathered and multiplied, float32 kept and summed; on a CPU autocast alone decides."""
+    if device.type != "cuda" or precision != torch.bfloat16:
+        return MixedPrecisionPolicy()
+    return MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
