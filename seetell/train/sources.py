@@ -46,10 +46,10 @@ class SourceIndex:
 
 
 def folder_of(data: Data, images: Sequence[Image]) -> str:
-    """The first folder below the data's `images` on the way to a row's first picture; nothing if it lies there."""
+    """The first folder below the data's pictures on the way to a row's first picture; nothing if it lies there."""
     if not images:
         return TEXT_ONLY
-    root = Path(data.images).as_posix()
+    root = Path(data.folder).as_posix()
     inside = images[0].path.removeprefix(root + "/") if root != "." else images[0].path
     folder, slash, _ = inside.partition("/")
     return folder if slash else ""

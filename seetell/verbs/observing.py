@@ -122,7 +122,7 @@ def _last(recipe: Recipe) -> Stage:
 def _first_rounds(data: Data) -> Iterator[Conversation]:
     """The first question and answer of each row that begins with a picture not shown yet."""
     seen: set[Image] = set()
-    for row in read_conversations(data.path, data.images, data.format):
+    for row in read_conversations(data.path, data.folder, data.format):
         if isinstance(row, Conversation):
             turns = [turn for turn in row.turns if turn.role != "system"][:2]
             images = turns[0].images if len(turns) == 2 else ()
