@@ -1,11 +1,15 @@
 """Pictures a CPU second: transformers' processors, ours "exact", ours "fast"; and how far the latter two differ.
 
-    python benchmarks/loader.py [--pictures FOLDER] [--side 336] [--rounds 5] --json loader.json
+    python benchmarks/loader.py [--pictures FOLDER] [--side 336] [--rounds 5] [--train] --json loader.json
 
 Each reads a file, decodes it and makes it square: transformers into normalized float32, ours into bytes, as training
 takes them (they are normalized on the device); "fast, normalized" ends where transformers does. One thread, whose own
 CPU time is counted; the systems take turns, round by round, so that a busy machine is busy for all of them. Without a
 folder of photographs, JPEGs of COCO's sizes are drawn. Before any timing, "exact" must equal transformers.
+
+`--train` then trains both stages of a tiny model (4 + 6 layers, 384 wide, 64 slots a picture) on the pictures, on all
+threads, and tells which part of the steps was spent waiting for data. The first step of a stage is told apart: nothing
+can have been decoded before it.
 """
 
 from __future__ import annotations
@@ -26,13 +30,17 @@ import numpy as np
 import PIL
 import PIL.Image
 import torch
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from seetell.encode.image import ImageProcessor
+from seetell.encode.image import DECODINGS, Decoding, ImageProcessor
+from seetell.train.recipe import Data, Model, Recipe, Stage
+from seetell.train.run import train
 from seetell.types import Image, Rejected
+from tests.tiny import tiny_tokenizer
 
 ROOT = Path(__file__).parents[1]
 MODES = ("pad", "square")
@@ -119,6 +127,68 @@ def measure(paths: list[Path], side_px: int, rounds: int) -> dict[str, Any]:
     return results
 
 
+def train_tiny(paths: list[Path], decoding: Decoding) -> dict[str, Any]:
+    """The waiting of a run, by stage, in seconds and as a part of the time."""
+    with tempfile.TemporaryDirectory() as folder:
+        parts = tiny_parts(Path(folder))
+        data = Path(folder) / "rows.json"
+        answer = "A picture with a few things in it, seen from the side in the light of the afternoon."
+        turns = [{"from": "human", "value": "<image>\nDescribe the picture."}, {"from": "gpt", "value": answer}]
+        rows = [{"id": str(n), "image": str(p.absolute()), "conversations": turns} for n, p in enumerate(paths)]
+        data.write_text(json.dumps(rows))
+        aligning, tuning = {"connector": 1e-3}, {"connector": 1e-3, "language": 1e-4}
+        recipe = Recipe(
+            Model(*parts),
+            align=Stage((Data(str(data)),), aligning, 16, template="plain", picture_decoding=decoding),
+            tune=Stage((Data(str(data)),), tuning, 16, picture_decoding=decoding),
+        )
+        train(recipe, Path(folder) / "run", device="cpu")
+        metrics = [json.loads(line) for line in (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()]
+    found: dict[str, Any] = {}
+    for stage in ("align", "tune"):
+        first, *others = [row for row in metrics if row["stage"] == stage and "data_wait_s" in row]
+        took_s, waited_s = others[-1]["seconds"] - first["seconds"], sum(row["data_wait_s"] for row in others)
+        found[stage] = {
+            "steps": len(others),
+            "step_s": took_s / len(others),
+            "data_wait_share": waited_s / took_s,
+            "first_wait_s": first["data_wait_s"],
+        }
+    return found
+
+
+def tiny_parts(folder: Path) -> tuple[str, str]:
+    """Random parts as folders, of the size that `train_speed.py` calls tiny."""
+    torch.manual_seed(0)
+    vision, language = folder / "vision", folder / "language"
+    tower = CLIPVisionConfig(
+        hidden_size=384,
+        intermediate_size=1536,
+        num_hidden_layers=4,
+        num_attention_heads=6,
+        image_size=112,
+        patch_size=14,
+    )
+    CLIPVisionModel(tower).save_pretrained(vision)
+    CLIPImageProcessorPil(size={"shortest_edge": 112}, crop_size={"height": 112, "width": 112}).save_pretrained(vision)
+    words = tiny_tokenizer()
+    words.save_pretrained(language)
+    shape = LlamaConfig(
+        vocab_size=32_000, hidden_size=384, intermediate_size=1024, num_hidden_layers=6, num_attention_heads=6,
+        bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    LlamaForCausalLM(shape).save_pretrained(language)
+    return str(vision), str(language)
+
+
+def show_waiting(found: dict[str, Any]) -> None:
+    print(f"{'decoding':9} {'stage':6} {'steps':>6} {'s/step':>7} {'waiting':>8} {'first wait':>11}")
+    for decoding, stages in found.items():
+        for stage, told in stages.items():
+            wait, first = f"{told['data_wait_share']:.2%}", f"{told['first_wait_s']:.2f} s"
+            print(f"{decoding:9} {stage:6} {told['steps']:6} {told['step_s']:7.2f} {wait:>8} {first:>11}")
+
+
 def show(results: dict[str, Any]) -> None:
     print(f"{'mode':8} {'system':16} {'a CPU second':>12} {'spread':>17} {'times':>6}")
     for mode, found in results.items():
@@ -147,8 +217,10 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="a folder of photographs; drawn ones without it")
     parser.add_argument("--side", type=int, default=336, help="pixels of the square that a tower takes")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--train", action="store_true", help="also train a tiny model, and tell how long it waits")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as drawn:
         if asked.pictures is None:
@@ -158,7 +230,10 @@ def main() -> None:
         if not paths:
             raise SystemExit(f"{folder} holds no picture ({', '.join(ENDINGS)}).")
         results = measure(paths, asked.side, asked.rounds)
-    show(results)
+        show(results)
+        torch.set_num_threads(threads)
+        waiting = {how: train_tiny(paths, how) for how in DECODINGS} if asked.train else {}
+        show_waiting(waiting)
     if asked.json is not None:
         facts = {
             "date": str(date.today()),
@@ -170,8 +245,9 @@ def main() -> None:
             "drawn": asked.pictures is None,
             "side_px": asked.side,
             "rounds": asked.rounds,
+            "threads": threads,
         }
-        asked.json.write_text(json.dumps({**facts, "modes": results}, indent=2) + "\n")
+        asked.json.write_text(json.dumps({**facts, "modes": results, "waiting": waiting}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

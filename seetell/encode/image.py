@@ -43,7 +43,8 @@ MOST_PIXELS = 89_478_485  # Pillow's own limit, about a quarter of a gigabyte in
 MOST_TIMES_AS_LONG = 1000  # as wide; what is longer would be unpacked to gigabytes on its way to the square
 LONGEST_PADDED_PX = 12_000  # a longer picture is made that long before a square is put around it
 MODES = {"square": "CLIPImageProcessor", "pad": "LlavaImageProcessor", "stretch": "SiglipImageProcessor"}
-DECODINGS = ("exact", "fast")
+Decoding = Literal["exact", "fast"]
+DECODINGS: tuple[Decoding, ...] = ("exact", "fast")
 
 # Told here as a refusal instead. For the whole process, because a filter set around each call is not safe in threads.
 warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
@@ -57,7 +58,7 @@ class ImageProcessor:
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
     mode: str = "square"
-    decoding: Literal["exact", "fast"] = "exact"
+    decoding: Decoding = "exact"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
