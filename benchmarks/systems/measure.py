@@ -85,7 +85,8 @@ def necessary_flops(size: Size, stage: int, rows: Rows) -> float:
     """What the stage cannot do without, whatever the system: no padding, no recomputing, no row without a label.
 
     A matrix costs 2 FLOPs a weight and token forward, 2 for the gradient of what goes in, 2 for its own where it
-    learns. Causal attention counts half. The tower's forward goes to the layer that is read.
+    learns. Causal attention counts half. The tower's forward goes to the layer that is read. The last decoder layer
+    counts whole, although the places without a label could do without most of it.
     """
     key_value = size.width * size.key_value_heads // size.heads
     block = size.width * (2 * size.width + 2 * key_value + 3 * size.inner)
