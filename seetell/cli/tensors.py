@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -43,13 +44,24 @@ def show(
 
 @commands.command()
 def plan(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a Python file.")], sets: SetOption = None
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a Python file.")],
+    sets: SetOption = None,
+    device: DeviceOption = Device.auto,
+    price: Annotated[
+        list[str] | None, typer.Option(metavar="GPU=DOLLARS", help='An hour\'s price: "H100 80 GB=2.2". Repeatable.')
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="So many GPUs, not the fewest that hold it.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON list on standard output, a stage each.")] = False,
 ) -> None:
-    """What a recipe would do, in samples, tokens and steps, without doing it."""
+    """What a recipe will do, without doing it: samples, steps, memory, hours, cost, and what is chosen."""
     from seetell.verbs.plan import plan
+    from seetell.verbs.plan_table import print_plan
 
-    for stage in plan(recipe, sets or ()):
-        typer.echo(stage.sentence)
+    stages = plan(recipe, sets or (), device=device.value, prices=price or (), gpus=gpus)
+    if json:
+        typer.echo(dumps([stage.json() for stage in stages]))
+    else:
+        print_plan(stages)
 
 
 @commands.command()

@@ -74,7 +74,7 @@ def load_parts(
 
 def vision_config(name: str | Path) -> Any:
     """A vision tower's own config, also out of a model of pictures and texts."""
-    with _reading("vision tower", name):
+    with reading("vision tower", name):
         config = AutoConfig.from_pretrained(name)
     return getattr(config, "vision_config", config)
 
@@ -82,7 +82,7 @@ def vision_config(name: str | Path) -> Any:
 def load_vision(name: str | Path, dtype: torch.dtype | str) -> PreTrainedModel:
     """The tower of a CLIP or SigLIP model or a folder of the tower alone, or another family's; "auto": as stored."""
     kind = vision_config(name).model_type
-    with _reading("vision tower", name):
+    with reading("vision tower", name):
         families: dict[str, Any] = {"clip": CLIPVisionModel, "siglip": SiglipVisionModel}
         family = families.get(kind.removesuffix("_vision_model"), AutoModel)
         tower, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True)
@@ -92,7 +92,7 @@ def load_vision(name: str | Path, dtype: torch.dtype | str) -> PreTrainedModel:
 
 def load_language(name: str | Path, dtype: torch.dtype | str) -> PreTrainedModel:
     """A decoder with its head; "auto": as stored."""
-    with _reading("language model", name):
+    with reading("language model", name):
         family: Any = AutoModelForCausalLM
         decoder, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True)
     _check_report(report, "language model", name)
@@ -121,7 +121,7 @@ def mean_row(table: Tensor) -> Tensor:
 
 
 @contextmanager
-def _reading(what: str, name: str | Path) -> Iterator[None]:
+def reading(what: str, name: str | Path) -> Iterator[None]:
     """Quiet while transformers reads, and its failures told in one sentence."""
     bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
@@ -164,5 +164,5 @@ def folder_of(name: str | Path) -> Path:
     """Where a model's image processor lies on this machine."""
     if Path(name).is_dir():
         return Path(name)
-    with _reading("image processor of", name):
+    with reading("image processor of", name):
         return Path(str(cached_file(str(name), "preprocessor_config.json"))).parent

@@ -5,28 +5,47 @@ What a recipe leaves to "auto" is decided here by rule and feature test, and tol
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from seetell.console import UsageError, say
 from seetell.model.computing import can_compile, fuse_with_liger, set_computing
 from seetell.model.fp8 import can_multiply
 from seetell.model.frozen import FrozenMatrices
-from seetell.model.last_layer import prune
+from seetell.model.last_layer import blocks, prune
 from seetell.model.pieces import varlen_attention
 from seetell.model.vlm import VLM
+from seetell.train.estimate import choose_checkpointing, fullest, kept_in, setting_of
+from seetell.train.hardware import memory_here
 from seetell.train.recipe import Stage
+from seetell.train.shapes import shapes_of
 
 WIDE_ENOUGH = 128
 
 
-def choose_computing(stage: Stage, vlm: VLM, device: torch.device) -> dict[str, str]:
-    """What "auto" means on this device, for each thing that may be left to it."""
+def choose_computing(stage: Stage, vlm: VLM, device: torch.device, shards: int = 1) -> dict[str, str]:
+    """What "auto" means on this device, which holds one of so many shards, for each thing that may be left to it."""
     precision = choose_precision(stage, vlm, device)
     return {
         "precision": precision,
-        "checkpointing": "off" if stage.checkpointing == "auto" else stage.checkpointing,
+        "checkpointing": _choose_checkpointing(stage, vlm, device, precision, shards),
         "compile": _choose_compile(stage, device, precision),
     }
+
+
+def _choose_checkpointing(stage: Stage, vlm: VLM, device: torch.device, precision: str, shards: int) -> str:
+    """The least recomputation that a full micro-batch leaves room for in the device's memory."""
+    if stage.checkpointing != "auto":
+        return stage.checkpointing
+    if "language" not in stage.lr or not blocks(vlm.language):
+        return "off"
+    shapes = shapes_of(vlm)
+    kept = kept_in(stage, vlm.language.config, precision, device.type == "cuda")
+    compiled = _choose_compile(stage, device, precision) == "on"
+    setting = setting_of(stage, precision, device.type == "cuda", compiled=compiled)
+    setting = replace(setting, ranks=shards, sharded=shards > 1)
+    return choose_checkpointing(shapes, kept, fullest(stage, shapes), setting, memory_here(device))
 
 
 def choose_precision(stage: Stage, vlm: VLM, device: torch.device) -> str:

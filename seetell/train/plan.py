@@ -61,7 +61,11 @@ class Plan:
     def tokens(self, document: Document) -> int:
         """What a document takes of a micro-batch: its prefix once, and all that follows it."""
         whole = sum(self.lengths[entry] for entry in document)
-        return whole if len(document) == 1 else whole - (len(document) - 1) * self.prefixes[document[0]]
+        return whole if len(document) == 1 else whole - (len(document) - 1) * self.prefix(document)
+
+    def prefix(self, document: Document) -> int:
+        """The tokens that all entries of a document share: none when there is but one."""
+        return self.prefixes[document[0]] if len(document) > 1 else 0
 
     def micro_batches(self, step: int, ranks: int = 1) -> list[list[list[Document]]]:
         """A step as [rank][micro-batch][document]; every rank has the same number of micro-batches."""

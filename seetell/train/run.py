@@ -174,7 +174,9 @@ class _Run:
     def chosen(self, name: str, vlm: VLM) -> dict[str, str]:
         """How the stage is computed: chosen once, then read from the record."""
         if name not in self.record.chosen:
-            self.record.chosen[name] = choose_computing(self.recipe.stages[name], vlm, self.ranks.device)
+            stage = self.recipe.stages[name]
+            shards = self.ranks.count if is_sharded(stage, self.ranks) else 1
+            self.record.chosen[name] = choose_computing(stage, vlm, self.ranks.device, shards)
             if self.ranks.main:
                 self.record.save(self.out)
         return self.record.chosen[name]

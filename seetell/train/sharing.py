@@ -60,7 +60,7 @@ def _beginning(samples: Samples, i: int, image_id: int) -> tuple[bytes, int]:
     prefix = shareable(ids, samples.supervised[span], image_id)
     if not prefix:
         return b"", 0
-    digest = hashlib.sha256(repr([_picture_key(image) for image in samples.images[i]]).encode())
+    digest = hashlib.sha256(repr([picture_key(image) for image in samples.images[i]]).encode())
     digest.update(ids[:prefix].numpy().tobytes())
     return digest.digest(), prefix
 
@@ -75,6 +75,6 @@ def shareable(ids: Tensor, supervised: Tensor, image_id: int) -> int:
     return 0 if bool(supervised[: prefix + 1].any()) else prefix
 
 
-def _picture_key(image: Image) -> str:
+def picture_key(image: Image) -> str:
     """One name for one picture."""
     return image.path if image.data is None else hashlib.sha256(image.data).hexdigest()

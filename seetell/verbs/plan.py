@@ -1,68 +1,158 @@
-"""`seetell plan`: what a recipe would do, before anything does it: samples, tokens and steps of each stage.
+"""`seetell plan`: what a recipe will do, before anything does it: counts, memory, hours, cost, and what is chosen.
 
-The data is read and encoded as training would, pictures and weights stay closed.
+The data is read and encoded as training would; pictures and weights stay closed. Counts are exact. Memory follows
+from the shapes of the parts. Hours on this machine follow from one short step that is timed with random weights,
+hours elsewhere from the maker's rate and an assumed utilisation.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from seetell.train.data import read_samples, told
+from seetell.config import ConfigError, freeze, nearest
+from seetell.encode.tokenizer import Tokenizer, load_tokenizer
+from seetell.model.device import pick_device
+from seetell.model.vlm import VLM
+from seetell.train.computing import choose_computing
+from seetell.train.counts import Counted, Counts, count
+from seetell.train.data import read_samples
+from seetell.train.estimate import fullest, kept_in, learning_parameters, setting_of
+from seetell.train.hardware import GPUS, memory_here
+from seetell.train.machines import Fit, Offer, fit, offer
+from seetell.train.outline import outline
+from seetell.train.pace import Pace, measure_pace
 from seetell.train.recipe import Recipe, Stage
+from seetell.train.shapes import shapes_of
 from seetell.train.sharing import stage_plan
 from seetell.train.start import planning_processor
+from seetell.train.work import Flops, flops
 from seetell.verbs.training import resolve
 
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """A stage in numbers. `samples`, `tokens` and `supervised` are of one epoch, `steps` of all."""
+    """A stage in figures: exact counts, work by part, and how it goes on this machine and on others."""
 
     name: str
-    samples: int
-    left_out: dict[str, int]
-    tokens: int
-    supervised: int
-    longest_tokens: int
-    epochs: int
-    steps: int
-    passes: int
+    counts: Counts
+    parameters: int
+    learning: int
+    flops: dict[str, Flops]
+    device: str
+    here: Fit
+    pace: Pace
+    hours: float
+    offers: list[Offer]
+    choices: dict[str, str]
 
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        lost = sum(self.left_out.values())
-        return (
-            f"{self.name}: {self.samples:,} samples × {self.epochs} in {self.steps:,} steps ({self.passes:,} forward "
-            f"passes); {self.tokens:,} tokens an epoch, {self.supervised:,} of them learnt, the longest sample "
-            f"{self.longest_tokens:,}" + (f"; {lost:,} rows left out: {told(self.left_out)}." if lost else ".")
-        )
+    def json(self) -> dict[str, Any]:
+        """For programs."""
+        return {**freeze(self), "peak_bytes": self.here.memory.peak}
 
 
-def plan(recipe: str | Path | Recipe, sets: Sequence[str] = ()) -> list[StagePlan]:
-    """The plan of every stage of the recipe, in order."""
+def plan(
+    recipe: str | Path | Recipe,
+    sets: Sequence[str] = (),
+    *,
+    device: str = "auto",
+    prices: Sequence[str] = (),
+    gpus: int | None = None,
+) -> list[StagePlan]:
+    """The plan of every stage, in order. `prices` are GPU=DOLLARS an hour, `gpus` how many of them are rented."""
     resolved = resolve(recipe, sets)
-    return [_plan_stage(resolved, name, stage) for name, stage in resolved.stages.items()]
+    priced = dict(map(_price, prices))
+    tokenizer = load_tokenizer(resolved.model.start or resolved.model.language)
+    return [
+        _plan_stage(resolved, name, stage, tokenizer, device, priced, gpus) for name, stage in resolved.stages.items()
+    ]
 
 
-def _plan_stage(recipe: Recipe, name: str, stage: Stage) -> StagePlan:
-    processor = planning_processor(recipe.model, stage)
-    samples = read_samples(stage, processor, recipe.seed, name)
-    lengths = samples.lengths
-    planned = stage_plan(stage, samples, recipe.seed, processor.tokenizer.image_id)
-    learnt = samples.supervised.long().cumsum(0).tolist()
-    bounds = [(samples.starts[i], samples.starts[i + 1]) for i in samples.entries]
+def _plan_stage(
+    recipe: Recipe,
+    name: str,
+    stage: Stage,
+    tokenizer: Tokenizer,
+    device: str,
+    prices: dict[str, float],
+    gpus: int | None,
+) -> StagePlan:
+    machine = pick_device(device)
+    vlm = outline(recipe.model, tokenizer)
+    shapes = shapes_of(vlm)
+    samples = read_samples(stage, planning_processor(recipe.model, stage), recipe.seed, name)
+    planned = stage_plan(stage, samples, recipe.seed, tokenizer.image_id)
+    counted = count(samples, planned, stage.cache_features)
+    chosen = choose_computing(stage, vlm, machine)
+    on_gpu = machine.type == "cuda"
+    setting = setting_of(stage, chosen["precision"], on_gpu, chosen["checkpointing"], chosen["compile"] == "on")
+    setting = replace(setting, accumulates=counted.accumulates)
+    kept = kept_in(stage, vlm.language.config, chosen["precision"], on_gpu)
+    here = fit(shapes, kept, counted.largest, setting, memory_here(machine), count=1)
+    work = flops(shapes, counted.total, stage.lr, setting.checkpointing, lora_rank=setting.lora_rank)
+    pace = measure_pace(recipe.model, stage, tokenizer, counted, machine, chosen)
+    executed = sum(part.executed for part in work.values())
+    learning = learning_parameters(shapes, setting)
     return StagePlan(
         name=name,
-        samples=len(lengths),
-        left_out=dict(Counter(rejected.reason for _, rejected in samples.rejected).most_common()),
-        tokens=sum(lengths),
-        supervised=sum(learnt[last - 1] - (learnt[first - 1] if first else 0) for first, last in bounds),
-        longest_tokens=max(lengths),
-        epochs=stage.epochs,
-        steps=planned.steps,
-        passes=sum(len(planned.micro_batches(step)[0]) for step in range(planned.steps)),
+        counts=counted.counts,
+        parameters=shapes.parameters,
+        learning=learning,
+        flops=work,
+        device=machine.type,
+        here=here,
+        pace=pace,
+        hours=pace.seconds(executed, counted.counts.steps, learning) / 3600,
+        offers=_offers(stage, vlm, counted, prices, gpus),
+        choices=_choices(stage, here, chosen, shapes.prunes),
     )
+
+
+def _offers(stage: Stage, vlm: VLM, counted: Counted, prices: Mapping[str, float], gpus: int | None) -> list[Offer]:
+    """The stage on every known GPU, compiled and in bfloat16 as it would run there."""
+    shapes = shapes_of(vlm)
+    kept = kept_in(stage, vlm.language.config, "bfloat16", on_gpu=True)
+    given = "off" if stage.checkpointing == "auto" else stage.checkpointing
+    setting = replace(
+        setting_of(stage, "bfloat16", True, given, stage.compile != "off"), accumulates=counted.accumulates
+    )
+    full = fullest(stage, shapes) if stage.checkpointing == "auto" else None
+    known = {name: replace(gpu, price_per_hour=prices.get(name, gpu.price_per_hour)) for name, gpu in GPUS.items()}
+    return [
+        offer(name, gpu, shapes, kept, counted.largest, counted.total, setting, full, gpus)
+        for name, gpu in known.items()
+    ]
+
+
+def _choices(stage: Stage, here: Fit, chosen: Mapping[str, str], prunes: bool) -> dict[str, str]:
+    """What is chosen for this machine, each with its reason."""
+    asked = "the recipe says so"
+    if stage.checkpointing != "auto":
+        recomputed = asked
+    elif "language" not in stage.lr:
+        recomputed = "frozen weights keep little, and computing all twice would cost half as much again"
+    elif here.count:
+        recomputed = "the least recomputation with which a full micro-batch fits in this machine's memory"
+    else:
+        recomputed = "and even so this machine's memory is too small"
+    precise = asked if stage.precision != "auto" else "what this device multiplies fastest"
+    compiled = asked if stage.compile != "auto" else "it pays on a GPU that computes in bfloat16"
+    return {
+        "precision": f"{chosen['precision']}: {precise}",
+        "checkpointing": f"{chosen['checkpointing']}: {recomputed}",
+        "compile": f"{chosen['compile']}: {compiled}",
+        "last layer": "queries and MLP only where a token is learnt" if prunes else "whole: it is not of Llama's shape",
+        "sharding": "none: one process; where the language model learns on several, they share its weights",
+    }
+
+
+def _price(text: str) -> tuple[str, float]:
+    name, _, dollars = text.rpartition("=")
+    if name not in GPUS:
+        raise ConfigError(f'"{text}" prices no known GPU; {nearest(name, GPUS)}')
+    try:
+        return name, float(dollars)
+    except ValueError:
+        raise ConfigError(f'"{text}" is no price; write it as "{name}=2.50"') from None

@@ -48,7 +48,9 @@ def test_shipped(name: str, world: Path, tmp_path: Path) -> None:
         tune=tiny_stage(shipped.tune, world, "tune"),
     )
     planned = plan(recipe)
-    assert {stage.name: (stage.samples, stage.steps) for stage in planned} == dict.fromkeys(recipe.stages, (8, 2))
+    assert {stage.name: (stage.counts.samples, stage.counts.steps) for stage in planned} == dict.fromkeys(
+        recipe.stages, (8, 2)
+    )
     folder = train(recipe, tmp_path / "out", device="cpu")
     report = read_json(tmp_path / "out" / "report.json")["stages"]
     assert {stage: report[stage]["step"] for stage in recipe.stages} == dict.fromkeys(recipe.stages, 2)

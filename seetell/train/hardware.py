@@ -1,0 +1,74 @@
+"""What machines can do: known GPUs by their maker's figures, this one by trying.
+
+Prices are assumptions, what an hour was commonly rented at in 2025; `seetell plan --price` sets them.
+
+Source  NVIDIA's data sheets: dense bfloat16 rates, without sparsity.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+GIB = 2**30
+UTILISATION = 0.4  # of its dense rate that a GPU reaches in a step, in executed operations: an assumption
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One kind of GPU."""
+
+    memory_gib: float
+    flops_per_s: float
+    price_per_hour: float
+
+    @property
+    def memory_bytes(self) -> float:
+        return self.memory_gib * GIB
+
+
+GPUS = {
+    "RTX 4090 24 GB": Gpu(24, 165e12, 0.5),
+    "A6000 48 GB": Gpu(48, 155e12, 0.6),
+    "L40S 48 GB": Gpu(48, 362e12, 1.0),
+    "A100 40 GB": Gpu(40, 312e12, 1.2),
+    "A100 80 GB": Gpu(80, 312e12, 1.6),
+    "H100 80 GB": Gpu(80, 989e12, 2.5),
+    "H200 141 GB": Gpu(141, 989e12, 3.2),
+    "B200 180 GB": Gpu(180, 2250e12, 5.0),
+}
+
+
+def memory_here(device: torch.device) -> int:
+    """Bytes of the device that a run may use; on a CPU what this process is allowed of the machine's."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
+    return machine if allowed == "max" else min(machine, int(allowed))
+
+
+def product_rate(device: torch.device, precision: str, side: int = 1024) -> float:
+    """Operations a second of one square matrix product."""
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    side = side if device.type == "cpu" else 8 * side
+    one, other = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
+    return 2 * side**3 / typical_s(lambda: one @ other, device, 9)
+
+
+def typical_s(work: Callable[[], object], device: torch.device, rounds: int) -> float:
+    """The middle of a few times, in seconds, after one that does not count."""
+    times: list[float] = []
+    for _ in range(rounds + 1):
+        began_s = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - began_s)
+    return sorted(times[1:])[rounds // 2]

@@ -1,0 +1,116 @@
+"""A plan as a person reads it: sentences about the counts, then tables of memory and of machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from seetell.console import duration
+from seetell.train.data import told
+from seetell.train.estimate import SPARE
+from seetell.train.hardware import GIB, UTILISATION
+from seetell.train.machines import Offer
+from seetell.verbs.plan import StagePlan
+
+
+def print_plan(stages: list[StagePlan]) -> None:
+    """To standard output, as wide as the terminal."""
+    console = Console(highlight=False)
+    for stage in stages:
+        console.print(Group(*_shown(stage)), soft_wrap=False)
+
+
+def _shown(stage: StagePlan) -> Iterator[RenderableType]:
+    yield Text(f"\n{stage.name}", style="bold")
+    yield from map(Text, counted(stage))
+    yield _work(stage)
+    yield Text(
+        f"On this machine ({stage.device}): {duration(stage.hours * 3600)} of computing at the "
+        f"{_flops(stage.pace.step_flops_per_s)}/s of a step timed just now ({_flops(stage.pace.product_flops_per_s)}/s "
+        f"in one large matrix product), and {_bytes(stage.here.memory.peak)} of its {_bytes(stage.here.room_bytes)}."
+    )
+    yield _memory(stage)
+    for what, why in stage.choices.items():
+        yield Text(f"  {what}: {why}")
+    yield _machines(stage.offers)
+
+
+def counted(stage: StagePlan) -> list[str]:
+    """The exact part, in sentences."""
+    counts = stage.counts
+    least, most = counts.samples_per_step
+    floating = f", {least} to {most} samples each" if least != most and counts.steps > 1 else ""
+    a_epoch = counts.slots / counts.epochs
+    sentences = [
+        f"{counts.samples:,} samples × {counts.epochs} in {counts.steps:,} steps{floating} and {counts.passes:,} "
+        f"forward passes; {counts.pictures:,} pictures are seen.",
+        f"{counts.tokens:,} tokens an epoch, {counts.supervised:,} of them learnt; the longest sample has "
+        f"{counts.longest_tokens:,}.",
+        f"Packed, {_empty(counts.tokens * counts.epochs, counts.slots)} of what is computed is empty. Padded to the "
+        f"longest of 16 it would be {_empty(counts.tokens_alone, counts.slots_at_random)} in random order and "
+        f"{_empty(counts.tokens_alone, counts.slots_as_llava)} in that of LLaVA's sampler: "
+        f"{counts.slots_at_random / a_epoch:.2f} and {counts.slots_as_llava / a_epoch:.2f} times the tokens.",
+    ]
+    if saved := counts.tokens_alone - counts.tokens:
+        sentences.append(f"Shared pictures save {saved:,} tokens an epoch, {saved / counts.tokens_alone:.1%}.")
+    if lost := sum(counts.left_out.values()):
+        sentences.append(f"{lost:,} rows are left out: {told(counts.left_out)}.")
+    return sentences
+
+
+def _work(stage: StagePlan) -> Table:
+    table = Table(title=f"Work: {stage.learning:,} of {stage.parameters:,} weights learn", title_justify="left")
+    table.add_column("operations")
+    for name in (*stage.flops, "all"):
+        table.add_column(name, justify="right")
+    for kind in ("useful", "executed"):
+        numbers: list[int] = [getattr(part, kind) for part in stage.flops.values()]
+        table.add_row(kind, *map(_flops, numbers), _flops(sum(numbers)))
+    return table
+
+
+def _memory(stage: StagePlan) -> Table:
+    table = Table(title="Memory of this machine, at its fullest", title_justify="left")
+    parts = stage.here.memory.parts()
+    for name in parts:
+        table.add_column(name, justify="right")
+    table.add_row(*map(_bytes, parts.values()))
+    return table
+
+
+def _machines(offers: list[Offer]) -> Table:
+    caption = (
+        f"Hours: executed work at {UTILISATION:.0%} of the dense bfloat16 rate, an assumption; prices are assumptions "
+        f"too (--price). {SPARE:.0%} of the memory is planned with."
+    )
+    table = Table(title="On rented GPUs, the fewest that hold it", title_justify="left", caption=caption)
+    table.caption_justify = "left"
+    for column in ("GPU", "how many", "memory of each", "recomputed", "time", "cost"):
+        table.add_column(column, justify="right" if column in ("time", "cost") else "left", no_wrap=True)
+    for one in offers:
+        setting, fit = one.fit.setting, one.fit
+        used = f"{_bytes(fit.memory.peak)} of {_bytes(fit.room_bytes)}"
+        if not fit.count:
+            table.add_row(one.gpu, "too small", used, setting.checkpointing, "", "")
+            continue
+        spread = ", sharded" if setting.sharded else ""
+        time = duration(one.hours * 3600)
+        table.add_row(one.gpu, f"{fit.count}{spread}", used, setting.checkpointing, time, f"${one.cost:,.2f}")
+    return table
+
+
+def _empty(tokens: float, slots: float) -> str:
+    return f"{1 - tokens / slots:.1%}"
+
+
+def _bytes(size: float) -> str:
+    return f"{size / GIB:,.1f} GiB" if size >= GIB else f"{size / 2**20:,.0f} MiB"
+
+
+def _flops(number: float) -> str:
+    units = (("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6))
+    unit, size = next((one for one in units if number >= one[1]), units[-1])
+    return f"{number / size:,.1f} {unit}"

@@ -1,0 +1,55 @@
+"""`seetell plan`: counts, cost and choices, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from seetell.config import ConfigError
+from seetell.verbs.plan import plan
+from seetell.verbs.plan_table import print_plan
+from tests.tiny import tiny_data, tiny_parts
+
+RECIPE = """
+from seetell.train.recipe import Data, Model, Recipe, Stage
+
+RECIPE = Recipe(
+    model=Model(vision={vision!r}, language={language!r}),
+    tune=Stage(data=(Data({data!r}, images={images!r}, times=2),), lr={{"connector": 1e-3, "language": 1e-3}},
+               samples_per_step=8, micro_tokens=1024),
+)
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    vision, language = tiny_parts(tmp_path)
+    _, data = tiny_data(tmp_path, 12)
+    path = tmp_path / "recipe.py"
+    images = str(tmp_path / "pictures")
+    path.write_text(RECIPE.format(vision=vision, language=language, data=data, images=images))
+    return str(path)
+
+
+def test_a_plan_for_programs_and_for_people(recipe, capsys) -> None:
+    (stage,) = plan(recipe, ["tune.epochs=2"], prices=["H100 80 GB=7"], gpus=4)
+    told = stage.json()
+    json.dumps(told)
+    assert (told["counts"]["samples"], told["counts"]["steps"], told["counts"]["pictures"]) == (24, 6, 48)
+    assert told["counts"]["slots"] >= 2 * told["counts"]["tokens"]
+    h100 = next(one for one in told["offers"] if one["gpu"] == "H100 80 GB")
+    assert h100["fit"]["count"] == 4
+    assert h100["cost"] == pytest.approx(h100["hours"] * 4 * 7)
+    assert told["choices"]["checkpointing"].startswith("off: ")
+    assert told["hours"] > 0
+    print_plan([stage])
+    shown = capsys.readouterr().out
+    assert "24 samples × 2 in 6 steps" in shown
+    assert "H100 80 GB" in shown
+
+
+def test_a_price_of_no_known_gpu_is_refused(recipe) -> None:
+    with pytest.raises(ConfigError, match='did you mean "H100 80 GB"'):
+        plan(recipe, prices=["H100 80GB=2"])

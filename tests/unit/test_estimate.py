@@ -1,0 +1,133 @@
+"""What a plan foretells: operations as torch counts them, memory that grows as it must, the least recomputation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from seetell.encode.sample import Sample, pack
+from seetell.train.activations import kept_by
+from seetell.train.computing import arrange
+from seetell.train.estimate import Setting, choose_checkpointing, learning_parameters, memory
+from seetell.train.hardware import GPUS
+from seetell.train.loss import supervised_loss
+from seetell.train.machines import fit, offer
+from seetell.train.optimizer import choose_what_learns
+from seetell.train.padding import padded_as_llava, padded_at_random
+from seetell.train.pictures import MicroBatch
+from seetell.train.plan import Plan
+from seetell.train.recipe import Data, Stage
+from seetell.train.shapes import shapes_of
+from seetell.train.work import Load, flops, load_of
+from tests.tiny_models import IMAGE_ID, SLOTS, tiny_pixels, tiny_vlm
+
+LENGTHS, TARGETS = [40, 61, 27], [5, 9, 3]
+FULL = Load(tokens=8192, slots=8192, pairs=8192 * 400, targets=1000, target_pairs=400_000, pictures=8, seen=8)
+
+
+def batch() -> MicroBatch:
+    """Documents about one picture each, the last tokens of which are learnt."""
+    samples = []
+    for number, (length, learnt) in enumerate(zip(LENGTHS, TARGETS, strict=True)):
+        ids = torch.full((length,), 7)
+        ids[1 : 1 + SLOTS] = IMAGE_ID
+        samples.append(Sample(str(number), ids, torch.arange(length) >= length - learnt, ("p",)))  # type: ignore[arg-type]
+    return MicroBatch(pack(samples, list(tiny_pixels(len(samples)))))
+
+
+@pytest.mark.parametrize("checkpointing", ["off", "full"])
+@pytest.mark.parametrize("learns", [("connector",), ("connector", "language")])
+def test_matrix_products_are_counted_as_torch_counts_them(learns, checkpointing) -> None:
+    stage = Stage(data=(Data("unused"),), lr=dict.fromkeys(learns, 1e-3), samples_per_step=3)
+    vlm = tiny_vlm()
+    shapes = shapes_of(vlm)
+    choose_what_learns(vlm, stage)
+    arrange(vlm, stage, {"precision": "float32", "checkpointing": checkpointing, "compile": "off"})
+    vlm.train()
+    micro = batch()
+    counter = FlopCounterMode(display=False)
+    with counter:
+        supervised_loss(vlm, micro).backward()
+    named = {getattr(op, "__name__", str(op)): count for op, count in counter.get_flop_counts()["Global"].items()}
+    products = sum(count for name, count in named.items() if "attention" not in name)
+    plan = Plan(LENGTHS, 3, 1, 0, 1024)
+    load = load_of(plan, [(0,), (1,), (2,)], TARGETS, [1, 1, 1])
+    found = flops(shapes, load, learns, checkpointing)
+    tower_attention = 2 * 3 * 2 * 2 * shapes.vision_tokens**2 * shapes.vision_width  # 2 layers are read
+    ours = sum(part.executed for name, part in found.items() if name != "attention") - tower_attention
+    assert ours == pytest.approx(products, rel=0.01)
+
+
+def test_a_shared_prefix_is_one_load() -> None:
+    alone = Plan([50, 60], 2, 1, 0, 1024)
+    shared = replace(alone, groups=[0, 0], prefixes=[40, 40])
+    apart, together = load_of(alone, [(0,), (1,)], [3, 3], [1, 1]), load_of(shared, [(0, 1)], [3, 3], [1, 1])
+    assert (apart.tokens, together.tokens) == (110, 70)
+    assert (apart.pictures, together.pictures) == (2, 1)
+    assert together.pairs == apart.pairs - 40 * 41 // 2
+    assert together.target_pairs == apart.target_pairs
+
+
+def test_checkpointing_keeps_less_and_learning_keeps_more() -> None:
+    config = tiny_vlm().language.config
+    learnt, frozen = (kept_by(config, learns, "float32", split=False) for learns in (True, False))
+    for kept in (learnt, frozen):
+        assert kept.block > kept.products > kept.entering == 4 * config.hidden_size  # pyright: ignore
+    assert learnt.block > frozen.block
+    halved = kept_by(config, True, "bfloat16", split=False)
+    assert halved.block < learnt.block
+    deep = [learnt.language(32, choice) for choice in ("off", "selective", "full")]
+    assert deep == sorted(deep, reverse=True)
+
+
+def test_the_least_recomputation_that_fits_is_chosen_and_none_where_only_the_connector_learns() -> None:
+    vlm = tiny_vlm()
+    shapes, kept = replace(shapes_of(vlm), layers=32), kept_by(vlm.language.config, True, "bfloat16", split=False)
+    setting = Setting(("connector", "language"), "bfloat16", on_gpu=True)
+    needs = [
+        memory(shapes, kept, FULL, replace(setting, checkpointing=one)).peak for one in ("off", "selective", "full")
+    ]
+    rooms = [need / 0.9 + 1 for need in needs]
+    assert [choose_checkpointing(shapes, kept, FULL, setting, room) for room in rooms] == ["off", "selective", "full"]
+    assert choose_checkpointing(shapes, kept, FULL, setting, 0) == "full"
+    assert choose_checkpointing(shapes, kept, FULL, replace(setting, learns=("connector",)), 0) == "off"
+
+
+def test_memory_falls_with_ranks_that_share_weights_with_lora_and_with_lean_optimizers() -> None:
+    vlm = tiny_vlm()
+    shapes, kept = shapes_of(vlm), kept_by(vlm.language.config, True, "bfloat16", split=False)
+    plain = Setting(("connector", "language"), "bfloat16", on_gpu=True)
+    whole = memory(shapes, kept, FULL, plain)
+    shared = memory(shapes, kept, FULL, replace(plain, ranks=8, sharded=True))
+    assert shared.optimizer < whole.optimizer / 4
+    assert shared.activations == whole.activations
+    lean = memory(shapes, kept, FULL, replace(plain, optimizer="adamw-8bit"))
+    assert lean.optimizer < whole.optimizer / 3
+    lora = replace(plain, lora_rank=2)
+    assert memory(shapes, kept, FULL, lora).optimizer < whole.optimizer
+    assert learning_parameters(shapes, lora) < learning_parameters(shapes, plain)
+    assert learning_parameters(shapes, plain) == shapes.language_parameters + shapes.connector_parameters
+
+
+def test_a_model_too_large_for_one_is_spread_over_as_many_as_hold_it() -> None:
+    vlm = tiny_vlm()
+    shapes, kept = shapes_of(vlm), kept_by(vlm.language.config, True, "bfloat16", split=False)
+    shapes = replace(shapes, language_parameters=7 * 10**9)
+    setting = Setting(("connector", "language"), "bfloat16", on_gpu=True)
+    spread = offer("H100 80 GB", GPUS["H100 80 GB"], shapes, kept, (FULL,), FULL, setting, FULL)
+    assert spread.fit.count == 2
+    assert spread.fit.setting.sharded
+    many = offer("H100 80 GB", GPUS["H100 80 GB"], shapes, kept, (FULL,), FULL, setting, FULL, count=8)
+    assert many.hours == pytest.approx(spread.hours / 4)
+    assert many.cost == pytest.approx(spread.cost)
+    assert fit(shapes, kept, (FULL,), setting, room_bytes=10**6).count == 0
+
+
+def test_padding_costs_nothing_for_equal_rows_and_llavas_order_pads_long_and_short_together() -> None:
+    assert padded_at_random([7] * 100, 0) == padded_as_llava([7] * 100, [True] * 100, 0) == 700
+    mixed = [600, 2000] * 128
+    slots = padded_as_llava(mixed, [True] * 256, 0)
+    assert slots == 256 * 2000  # each rank gets long ones and short ones, and pads to the long
