@@ -30,7 +30,8 @@ def _shown(stage: StagePlan) -> Iterator[RenderableType]:
     yield Text(
         f"On this machine ({stage.device}): {duration(stage.hours * 3600)} of computing at the "
         f"{_flops(stage.pace.step_flops_per_s)}/s of a step timed just now ({_flops(stage.pace.product_flops_per_s)}/s "
-        f"in one large matrix product), and {_bytes(stage.here.memory.peak)} of its {_bytes(stage.here.room_bytes)}."
+        f"in one large matrix product), and {_bytes(stage.here.memory.peak)} of its {_bytes(stage.here.room_bytes)}"
+        f"{'' if stage.here.count else ', in which it does not fit'}."
     )
     yield _memory(stage)
     for what, why in stage.choices.items():
@@ -84,7 +85,8 @@ def _memory(stage: StagePlan) -> Table:
 def _machines(offers: list[Offer]) -> Table:
     caption = (
         f"Hours: executed work at {UTILISATION:.0%} of the dense bfloat16 rate, an assumption; prices are assumptions "
-        f"too (--price). {SPARE:.0%} of the memory is planned with."
+        f"too (--price). {SPARE:.0%} of the memory is planned with. A frozen language "
+        "model is sharded only where sharding=shard says so."
     )
     table = Table(title="On rented GPUs, the fewest that hold it", title_justify="left", caption=caption)
     table.caption_justify = "left"
