@@ -1,12 +1,13 @@
 """Does a killed run end where an undisturbed one ends, to the last bit?
 
-Run     python benchmarks/resume.py --kills 20 --json resume.json
+Run     python benchmarks/resume.py --kills 20 --ranks 2 --json resume.json
 Needs   nothing: random-weight parts and a data set of coloured squares, both made here
 Method  One run goes to its end undisturbed. Then, `kills` times: the same training is started in a process of
         its own, killed with SIGKILL, and started again by the same command. The moment is drawn by lot; in
         every other trial the kill waits from then on until a checkpoint or a model is just being written.
         A trial whose run ended first is drawn again. Compared: sha256 of every finished safetensors file, and
-        the metrics row by row.
+        the metrics row by row. With several ranks, each a process joined by gloo, one of them is killed or all are,
+        by lot; those that are left must end by themselves.
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import redirect_stderr
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from seetell.console import console
 from seetell.train.recipe import Data, Model, Recipe, Stage
+
+ENDS_WITHIN_S = 300.0
 
 
 def make_recipe(root: Path, samples: int) -> Recipe:
@@ -58,25 +63,51 @@ def make_recipe(root: Path, samples: int) -> Recipe:
     return Recipe(Model(vision, language), align=stage, tune=tune_stage, seed=5)
 
 
-def run_once(recipe: Recipe, out: Path) -> None:
-    """What the process that is killed does: train, with a checkpoint after every step."""
+def run_once(recipe: Recipe, out: Path, rank: int, ranks: int, meeting: Path) -> None:
+    """What a process that is killed does: train, with a checkpoint after every step."""
     import torch
+    from torch import distributed
 
     from seetell.train.run import train
 
     with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
         console.file = nowhere
         torch.set_num_threads(1)
-        train(recipe, out, device="cpu", checkpoint_every_s=0.0)
+        try:
+            if ranks > 1:
+                os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+                distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=ranks)
+            train(recipe, out, device="cpu", checkpoint_every_s=0.0)
+        except Exception:
+            if ranks == 1:
+                raise
+            os._exit(1)  # another rank was killed, and what it left open would be waited for
 
 
-def start(recipe: Recipe | None, out: Path) -> BaseProcess:
-    """A process of its own, forked from a server that has done nothing but the slow imports; no recipe, no work."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["seetell.train.run", "torch.utils.tensorboard", "transformers.models.llama"])
-    child = context.Process(target=run_once, args=(recipe, out)) if recipe else context.Process()
-    child.start()
-    return child
+def start(recipe: Recipe, out: Path, ranks: int) -> list[BaseProcess]:
+    """A process for each rank, forked from a server that has done nothing but the slow imports."""
+    meeting = out.parent / f".meeting-{time.monotonic_ns()}"
+    children = [context().Process(target=run_once, args=(recipe, out, rank, ranks, meeting)) for rank in range(ranks)]
+    for child in children:
+        child.start()
+    return list(children)
+
+
+def context() -> ForkServerContext:
+    """Where processes come from."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["seetell.train.run", "torch.utils.tensorboard", "transformers.models.llama"])
+    return server
+
+
+def end(children: list[BaseProcess]) -> None:
+    """Waits for the processes; those that a dead one left behind notice it by themselves, soon."""
+    for child in children:
+        child.join(ENDS_WITHIN_S)
+    if left := [rank for rank, child in enumerate(children) if child.is_alive()]:
+        for child in children:
+            child.kill()
+        raise SystemExit(f"ranks {left} still wait, {ENDS_WITHIN_S} seconds later")
 
 
 def hashes(out: Path) -> dict[str, str]:
@@ -91,27 +122,30 @@ def metrics(out: Path) -> list[dict[str, object]]:
     return [{key: value for key, value in row.items() if key not in ("seconds", "data_wait_s")} for row in rows]
 
 
-def kill_and_go_on(recipe: Recipe, out: Path, after_s: float, while_writing: bool) -> tuple[bool, bool]:
+def kill_and_go_on(
+    recipe: Recipe, out: Path, ranks: int, victims: Sequence[int], after_s: float, while_writing: bool
+) -> tuple[bool, bool]:
     """One kill, then the same command to its end; whether the kill hit, and whether something was being written."""
-    child = start(recipe, out)
+    children = start(recipe, out, ranks)
     kill_at_s = time.monotonic() + after_s
-    while child.is_alive():
+    while any(child.is_alive() for child in children):
         if time.monotonic() >= kill_at_s and (not while_writing or any(out.glob("**/.writing-*"))):
-            child.kill()
+            for rank in victims:
+                children[rank].kill()
             break
         time.sleep(0.0002 if time.monotonic() >= kill_at_s else 0.002)
-    child.join()
-    hit = child.exitcode == -signal.SIGKILL
+    end(children)
+    hit = any(child.exitcode == -signal.SIGKILL for child in children)
     writing = any(out.glob("**/.writing-*"))
     if hit:
-        child = start(recipe, out)
-        child.join()
-    if child.exitcode != 0:
-        raise SystemExit(f"the training process ended with {child.exitcode}")
+        children = start(recipe, out, ranks)
+        end(children)
+    if any(codes := [child.exitcode for child in children]):
+        raise SystemExit(f"the training processes ended with {codes}")
     return hit, writing
 
 
-def measure(kills: int, samples: int, seed: int) -> dict[str, object]:
+def measure(kills: int, samples: int, seed: int, ranks: int = 1) -> dict[str, object]:
     """Trials until `kills` SIGKILLs have hit; every trial must end bit-equal."""
     began_s = time.monotonic()
     chance = random.Random(seed)
@@ -119,24 +153,30 @@ def measure(kills: int, samples: int, seed: int) -> dict[str, object]:
         root = Path(folder)
         recipe = make_recipe(root, samples)
         undisturbed = root / "undisturbed"
-        start(None, root).join()  # the server's imports are no part of a run's time
+        warm = context().Process()  # the server's imports are no part of a run's time
+        warm.start()
+        warm.join()
         run_began_s = time.monotonic()
-        child = start(recipe, undisturbed)
-        child.join()
-        if child.exitcode != 0:
+        children = start(recipe, undisturbed, ranks)
+        end(children)
+        if any(child.exitcode != 0 for child in children):
             raise SystemExit("the undisturbed run failed")
         seconds = time.monotonic() - run_began_s
         wanted, rows = hashes(undisturbed), metrics(undisturbed)
-        drawn = hits = equal = hits_writing = 0
+        drawn = hits = equal = hits_writing = hits_all = 0
         while hits < kills:
             out = root / f"trial-{drawn}"
             drawn += 1
-            hit, writing = kill_and_go_on(recipe, out, chance.uniform(0.0, seconds), bool(hits % 2))
+            victims = chance.choice([range(ranks), *([rank] for rank in range(ranks))])
+            after_s = chance.uniform(0.0, seconds)
+            hit, writing = kill_and_go_on(recipe, out, ranks, victims, after_s, bool(hits % 2))
             if hit:
-                hits, hits_writing = hits + 1, hits_writing + writing
+                hits, hits_writing, hits_all = hits + 1, hits_writing + writing, hits_all + (len(victims) == ranks)
                 equal += hashes(out) == wanted and metrics(out) == rows
     return {
+        "ranks": ranks,
         "kills": hits,
+        "kills_of_all_ranks": hits_all,
         "kills_while_writing": hits_writing,
         "bit_equal": equal,
         "steps": len(rows),
@@ -147,11 +187,12 @@ def measure(kills: int, samples: int, seed: int) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--samples", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    result = measure(given.kills, given.samples, given.seed)
+    result = measure(given.kills, given.samples, given.seed, given.ranks)
     print(json.dumps(result, indent=2))
     if given.json:
         given.json.write_text(json.dumps(result, indent=2) + "\n")
