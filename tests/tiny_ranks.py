@@ -1,13 +1,16 @@
-"""Several real processes for a test: started from one server that has done the slow imports, joined by gloo."""
+"""Several real processes for a test, forked from one server that has done the slow imports and joined by gloo; and a
+disk that is full."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import pickle
+import resource
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,17 @@ PRELOADED = [
     "transformers.models.llama",
     "torch.distributed.checkpoint",
 ]
+
+
+@contextmanager
+def full_disk(room_bytes: int = 4096) -> Iterator[None]:
+    """No file of this process may grow beyond so many bytes meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def context() -> ForkServerContext:

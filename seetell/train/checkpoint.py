@@ -9,10 +9,12 @@ a pure function.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from seetell.train.log import Progress
 from seetell.train.ranks import PATIENCE, Ranks
 from seetell.train.shard_files import kinds, read_shards, start_writing
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # full, above one's quota, longer than a file may be
 KEPT = 2  # the newest, and one behind it in case the disk fails the newest
 WEIGHTS, MOMENTS, SHARDS, COUNTERS = "weights.safetensors", "optimizer.safetensors", "shards", "progress.json"
 
@@ -118,6 +121,21 @@ class Keeper:
                 shutil.rmtree(self._writing, ignore_errors=True)
             return False
         return True
+
+
+@contextmanager
+def full_disk_told(out: Path) -> Iterator[None]:
+    """A disk without room ends the run in a sentence: whatever was saved before is whole."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        number = getattr(error, "errno", None)
+        if number not in FULL and not any(f"os error {code})" in str(error) for code in FULL):
+            raise
+        raise Failed(
+            f"There is no room left in {out} ({_reason(error)}). What was saved before is whole: make room, and the "
+            "same command goes on from there."
+        ) from error
 
 
 def _reason(error: BaseException) -> str:

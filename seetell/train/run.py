@@ -33,7 +33,7 @@ from seetell.files import MANIFEST, read_json, write_json, write_manifest
 from seetell.model.adapter import save_adapter
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, save_model
-from seetell.train.checkpoint import fresh_folder, load_checkpoint, put_in_place
+from seetell.train.checkpoint import fresh_folder, full_disk_told, load_checkpoint, put_in_place
 from seetell.train.computing import arrange, choose_computing
 from seetell.train.data import Samples, read_samples, told
 from seetell.train.features import Eye, Features
@@ -67,7 +67,7 @@ def train(
     wanted = [name for name in recipe.stages if name in stages]
     if not wanted:
         raise UsageError(f"The recipe has the stages {', '.join(recipe.stages)}, and none of them was asked for.")
-    with join(device) as ranks, _stop_signals() as stop, ExitStack() as held:
+    with join(device) as ranks, _stop_signals() as stop, full_disk_told(out), ExitStack() as held:
         record = ranks.on_main(lambda: _begin(recipe, out, device, ranks, held))
         torch.set_num_threads(record.threads)  # sums are split by threads: their last bits depend on how many there are
         if ranks.on_main(lambda: is_finished(target_of(recipe, out, wanted[-1]))):

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from seetell.console import BadInput
-from seetell.train.checkpoint import Keeper, load_checkpoint
+from seetell.console import BadInput, Failed
+from seetell.train.checkpoint import Keeper, full_disk_told, load_checkpoint
 from seetell.train.log import Progress
 from seetell.train.optimizer import build_optimizer, choose_what_learns
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import Data, Stage
 from tests.tiny_models import tiny_vlm
+from tests.tiny_ranks import full_disk
 
 ALONE = Ranks(torch.device("cpu"))
 STAGE = Stage(data=(Data("unused"),), lr={"connector": 1e-2}, samples_per_step=1)
@@ -98,3 +100,29 @@ def test_another_models_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     both = Stage(data=(Data("unused"),), lr={"connector": 1e-2, "language": 1e-2}, samples_per_step=1)
     with pytest.raises(BadInput, match="does not belong to this model"):
         load_checkpoint(tmp_path, *fresh(stage=both), ALONE)
+
+
+def test_a_full_disk_costs_that_checkpoint_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, optimizer = fresh()
+    moved(model, optimizer)
+    keeper = Keeper(tmp_path, model, optimizer, ALONE)
+    keeper.save(Progress(step=1))
+    with full_disk():
+        keeper.save(Progress(step=2))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    assert "step-00000002 could not be written (" in capsys.readouterr().err
+    with pytest.raises(Failed, match=r"File too large.*step-00000001 is kept.*Make room"):
+        keeper.check()
+    keeper.save(Progress(step=3))
+    keeper.check()
+    found = load_checkpoint(tmp_path, *fresh(), ALONE)
+    assert found == Progress(step=3)
+
+
+def test_a_run_without_room_for_its_model_says_so(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match=r"no room left in .* \(File too large\)"), full_disk_told(tmp_path), full_disk():
+        (tmp_path / "file").write_bytes(b"x" * 100_000)
+    with pytest.raises(Failed, match="no room left"), full_disk_told(tmp_path), full_disk():
+        save_file({"weight": torch.zeros(100_000)}, tmp_path / "model.safetensors")
+    with pytest.raises(FileNotFoundError), full_disk_told(tmp_path):
+        (tmp_path / "nowhere").read_bytes()
