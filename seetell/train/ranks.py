@@ -12,15 +12,19 @@ its connections, which the others notice, and torchrun stops the rest.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar, cast
+from uuid import uuid4
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor
 
 from seetell.config import ConfigError
@@ -30,6 +34,7 @@ from seetell.model.device import pick_device
 # Far longer than anything the ranks do apart (the main one hashing parts, writing a model); a dead rank is noticed
 # at once, by its closed connections.
 PATIENCE = timedelta(hours=1)
+ASK_EVERY_S = 0.01
 
 T = TypeVar("T")
 
@@ -148,7 +153,9 @@ def join(device: str) -> Iterator[Ranks]:
     begins = not dist.is_initialized()
     if begins:
         backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=PATIENCE)
+        store, rank, count = next(rendezvous("env://", timeout=PATIENCE))
+        store = fresh_store(store, rank, count)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", count))
     ranks = Ranks(chosen, dist.get_rank(), count, max(1, count // here))
     quiet = console.quiet
@@ -166,6 +173,33 @@ def join(device: str) -> Iterator[Ranks]:
         console.quiet = quiet
     if begins:
         dist.destroy_process_group()
+
+
+def fresh_store(store: Store, rank: int, count: int) -> Store:
+    """A part of the store where no earlier start of these ranks has written.
+
+    torchrun keeps one store through its restarts; with the addresses of dead processes in it, a new group waits for
+    ever. The main rank chooses a name and tells it to each rank that asks now, which a number never asked with before
+    proves: what the dead had asked for is answered too, and nobody hears it.
+    """
+    name = uuid4().hex
+    if rank > 0:
+        store.set(f"asks/{rank}", name)
+        name = store.get(f"told/{name}").decode()
+        store.set(f"heard/{name}/{rank}", "yes")
+        return PrefixStore(name, store)
+    missing, until_s = set(range(1, count)), time.monotonic() + PATIENCE.total_seconds()
+    while missing:
+        for asking in missing:
+            if store.check([f"asks/{asking}"]):
+                store.set(f"told/{store.get(f'asks/{asking}').decode()}", name)
+        missing = {waiting for waiting in missing if not store.check([f"heard/{name}/{waiting}"])}
+        if missing and time.monotonic() > until_s:
+            raise Failed(
+                f"Of {count} ranks {len(missing)} never came, the first is {min(missing)}: look at its output."
+            )
+        time.sleep(ASK_EVERY_S)
+    return PrefixStore(name, store)
 
 
 def _own_device(chosen: torch.device) -> torch.device:

@@ -6,9 +6,13 @@ A process takes a second to start, so everything that two or four of them can sh
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,16 +20,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch._C._distributed_c10d import HashStore
+from torch.distributed.tensor import DTensor
 
 from seetell.files import read_jsonl
 from seetell.model.vlm import VLM
-from seetell.train.loop import StepReport
-from seetell.train.ranks import Ranks
+from seetell.train.checkpoint import Keeper, load_checkpoint
+from seetell.train.log import Progress
+from seetell.train.loop import Learner, StepReport, train_step
+from seetell.train.ranks import Ranks, fresh_store
 from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.run import train
 from tests.tiny import tiny_data, tiny_parts
-from tests.tiny_ranks import on_ranks
-from tests.tiny_steps import Case, trained
+from tests.tiny_ranks import full_disk, on_ranks
+from tests.tiny_steps import Case, learner_of, micro_batch, shared_steps, trained
 
 CASES = {
     2: [
@@ -130,3 +138,111 @@ def test_a_run_goes_on_on_other_numbers_of_ranks(tmp_path: Path) -> None:
         assert [numbers(row) for row in rows] == [pytest.approx(numbers(row), rel=1e-4) for row in told]
         assert [row["id"] for row in read_jsonl(other / "refused.jsonl")] == ["a10", "t10"]
         assert not (other / "checkpoints" / "tune").exists()
+
+
+def whole(learner: Learner) -> list[Tensor]:
+    """Everything a checkpoint keeps, gathered."""
+    held: list[Tensor] = []
+    for weight in (weight for weight in learner.model.parameters() if weight.requires_grad):
+        held += [weight.detach(), *(value for _, value in sorted(learner.optimizer.state[weight].items()))]
+    return [value.full_tensor() if isinstance(value, DTensor) else value.clone() for value in held]
+
+
+def same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def saves_of_shards(ranks: Ranks, folder: Path) -> dict[str, object]:
+    """What comes of saving shards: while the weights move on, on a full disk, and when a byte is flipped later."""
+    learner = learner_of(Case("shard"), ranks)
+    steps = [[micro_batch(micro) for micro in step[ranks.rank]] for step in shared_steps(ranks.count)]
+    keeper = Keeper(folder, learner.model, learner.optimizer, ranks, sharded=True)
+    train_step(learner, steps[0])
+    first = whole(learner)
+    keeper.save(Progress(step=1))
+    train_step(learner, steps[1])  # meanwhile
+    keeper.finish()
+    with full_disk():
+        keeper.save(Progress(step=2))
+        keeper.finish()
+    failed = keeper._failure
+    ranks.barrier()  # the main rank tidies up
+    left = sorted(path.name for path in folder.iterdir())
+    second = whole(learner)
+    keeper.save(Progress(step=3))
+    keeper.finish()
+
+    def loaded() -> tuple[Progress | None, list[Tensor]]:
+        other = learner_of(Case("shard"), ranks)
+        return load_checkpoint(folder, other.model, other.optimizer, ranks), whole(other)
+
+    newest = loaded()
+    ranks.barrier()
+    if ranks.main:
+        shard = next((folder / "step-00000003" / "shards").glob("*.safetensors"))
+        shard.write_bytes(shard.read_bytes()[:-1] + b"\x7f")
+    older = loaded()
+    return {
+        "failed": failed,
+        "left": left,
+        "newest": newest[0] == Progress(step=3) and same(newest[1], second),
+        "older": older[0] == Progress(step=1) and same(older[1], first),
+    }
+
+
+def test_saves_of_shards_are_read_back_to_the_bit_and_a_full_disk_costs_one(tmp_path: Path) -> None:
+    for found in on_ranks(2, saves_of_shards, tmp_path):
+        assert "step-00000002 could not be written (File too large). step-00000001 is kept." in str(found["failed"])
+        assert found["left"] == ["step-00000001"]
+        assert found["newest"]
+        assert found["older"]
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".safetensors", ".json"}
+
+
+RESTARTED = """
+import os, signal, sys
+from seetell.train.run import train
+from tests.flow.test_ranks import recipe_of
+from pathlib import Path
+
+def shoot(step, *_):
+    if step == 4 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        os.kill(int(Path(sys.argv[1], "victim").read_text()), signal.SIGKILL)
+    return {"looked": 1.0}
+
+if os.environ["RANK"] == "1":
+    Path(sys.argv[1], "victim").write_text(str(os.getpid()))
+train(recipe_of(Path(sys.argv[1])), sys.argv[2], device="cpu", observers=[shoot], observe_every=1, checkpoint_every_s=0)
+"""
+
+
+def test_torchrun_restarts_what_was_killed_and_it_ends_bit_equal(tmp_path: Path) -> None:
+    tiny_parts(tmp_path)
+    tiny_data(tmp_path, 24)
+    program, root = tmp_path / "program.py", Path(__file__).parents[2]
+    program.write_text(RESTARTED)
+    given = {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["--max-restarts", "1", str(program), str(tmp_path), str(tmp_path / "killed")]
+    with subprocess.Popen(command, env=os.environ | given, stderr=subprocess.PIPE, text=True) as started:
+        try:
+            _, told = started.communicate(timeout=120)
+        finally:
+            started.terminate()  # which ends its processes too, were they to hang
+    assert started.returncode == 0, told[-3000:]
+    assert re.search("goes on behind step [1-3] of 6", told)
+    assert on_ranks(2, run_until, recipe_of(tmp_path), tmp_path / "alone") == [None, None]
+    one, other = (load_file(tmp_path / out / "model" / "model.safetensors") for out in ("alone", "killed"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_ranks_that_start_again_meet_where_the_dead_have_not_written() -> None:
+    store = HashStore()
+    for attempt in range(3):
+        store.set("asks/2", "a rank that died before it was answered")
+        with ThreadPoolExecutor(3) as pool:
+            parts = list(pool.map(lambda rank: fresh_store(store, rank, 3), range(3)))
+        assert not parts[1].check(["address"])
+        parts[0].set("address", f"of {attempt}")
+        assert [part.get("address").decode() for part in parts] == [f"of {attempt}"] * 3
