@@ -1,4 +1,4 @@
-"""As finetune_yours, with LoRA: on one card, and what comes out is an adapter of a few hundred megabytes.
+"""As finetune_yours, with LoRA: on one card, and what comes out is an adapter that lies over that model.
 
 Run     seetell train finetune_yours_lora --set tune.data=my.json
         on a small card also --set tune.micro_tokens=2048, and --set tune.lora.bits=4 (with bitsandbytes)

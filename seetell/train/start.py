@@ -7,10 +7,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from seetell.console import BadInput, UsageError
+from seetell.console import BadInput, UsageError, say
 from seetell.encode.image import ImageProcessor
+from seetell.encode.jinja import OWN
 from seetell.encode.processor import Processor, template_named
 from seetell.encode.tokenizer import load_tokenizer
+from seetell.files import FACTS_FILE, as_object, read_json
 from seetell.model.adapter import add_lora, lora_parameters
 from seetell.model.connector import slots
 from seetell.model.parts import load_parts, vision_config
@@ -96,6 +98,21 @@ def _start_folder(model: Model) -> Path:
     return Path(model.start)
 
 
+def _tell_other_words(model: Model, stage: Stage) -> None:
+    """Says when a model is to go on in other words, or with pictures cut otherwise, than it was tuned in."""
+    path = Path(model.start) / FACTS_FILE
+    if not model.start or not path.exists():
+        return
+    facts = as_object(read_json(path)) or {}
+    for knob, was, now in (
+        ("template", facts.get("template"), stage.template),
+        ("image", facts.get("image_mode"), stage.image),
+    ):
+        if was and now not in (was, OWN):
+            say(f"{model.start} was tuned with {knob}={was}, and this stage goes on with {knob}={now}.")
+
+
 def _processor(model: Model, stage: Stage, image_processor: ImageProcessor, slots_per_image: int) -> Processor:
+    _tell_other_words(model, stage)
     tokenizer = load_tokenizer(model.start or model.language)
     return Processor(tokenizer, template_named(stage.template, tokenizer), image_processor, slots_per_image)

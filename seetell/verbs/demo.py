@@ -120,7 +120,7 @@ def demo(
     console.print(as_table(measured))
     say(f"Report: {out / 'report.html'}")
     say(f"Talk to it: seetell chat {model} {next((out / 'data' / 'images').iterdir())}")
-    say("Your own pictures next: see docs/reading.md, and seetell train finetune_yours --help.")
+    say("Your own pictures next: see docs/your-pictures.md, and seetell train finetune_yours_lora.")
     return out / "report.json"
 
 

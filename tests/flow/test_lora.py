@@ -193,7 +193,7 @@ def test_one_goes_on_from_whole_models_only(world: Path, trained: tuple[Path, to
 
 
 def test_from_a_finished_model_with_knobs_alone(
-    world: Path, trained: tuple[Path, torch.Tensor], tmp_path: Path
+    world: Path, trained: tuple[Path, torch.Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Pictures lie beside the file; any field of `lora` that is named turns it on."""
     mine = tmp_path / "mine"
@@ -208,6 +208,7 @@ def test_from_a_finished_model_with_knobs_alone(
         assert recipe.tune is not None
         assert recipe.tune.lora == Lora(rank=rank)
     folder = train(recipe, tmp_path / "out", device="cpu")
+    assert "was tuned with image=square, and this stage goes on with image=pad" in capsys.readouterr().err
     assert read_json(folder / "seetell.json")["adapter"]["base"] == str(trained[0] / "aligned")
     assert read_json(tmp_path / "out" / "report.json")["stages"]["tune"]["refused"] == {}
     assert isinstance(seetell.load(folder).ask(picture(world), QUESTION, max_new_tokens=2), str)
