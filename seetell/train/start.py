@@ -11,7 +11,7 @@ from seetell.console import BadInput, UsageError, say
 from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import OWN
 from seetell.encode.processor import Processor, template_named
-from seetell.encode.tokenizer import load_tokenizer
+from seetell.encode.tokenizer import Tokenizer, load_tokenizer
 from seetell.files import FACTS_FILE, as_object, read_json
 from seetell.model.adapter import add_lora, lora_parameters
 from seetell.model.connector import slots
@@ -89,6 +89,11 @@ def planning_processor(model: Model, stage: Stage) -> Processor:
     return _processor(model, stage, image_processor, slots(side_px, patch_px, keep_cls))
 
 
+def model_tokenizer(model: Model) -> Tokenizer:
+    """The tokenizer of the language model, or of the finished model to go on from."""
+    return load_tokenizer(_start_folder(model) if model.start else model.language)
+
+
 def _start_folder(model: Model) -> Path:
     if not Path(model.start).is_dir():
         raise UsageError(
@@ -114,5 +119,5 @@ def _tell_other_words(model: Model, stage: Stage) -> None:
 
 def _processor(model: Model, stage: Stage, image_processor: ImageProcessor, slots_per_image: int) -> Processor:
     _tell_other_words(model, stage)
-    tokenizer = load_tokenizer(model.start or model.language)
+    tokenizer = model_tokenizer(model)
     return Processor(tokenizer, template_named(stage.template, tokenizer), image_processor, slots_per_image)

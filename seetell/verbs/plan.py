@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seetell.config import ConfigError, freeze, nearest
-from seetell.encode.tokenizer import Tokenizer, load_tokenizer
+from seetell.encode.tokenizer import Tokenizer
 from seetell.model.device import pick_device
 from seetell.model.vlm import VLM
 from seetell.train.computing import choose_computing
@@ -27,7 +27,7 @@ from seetell.train.pace import Pace, measure_pace
 from seetell.train.recipe import Recipe, Stage
 from seetell.train.shapes import shapes_of
 from seetell.train.sharing import stage_plan
-from seetell.train.start import planning_processor
+from seetell.train.start import model_tokenizer, planning_processor
 from seetell.train.work import Flops, flops
 from seetell.verbs.training import resolve
 
@@ -64,7 +64,7 @@ def plan(
     """The plan of every stage, in order. `prices` are GPU=DOLLARS an hour, `gpus` how many of them are rented."""
     resolved = resolve(recipe, sets)
     priced = dict(map(_price, prices))
-    tokenizer = load_tokenizer(resolved.model.start or resolved.model.language)
+    tokenizer = model_tokenizer(resolved.model)
     return [
         _plan_stage(resolved, name, stage, tokenizer, device, priced, gpus) for name, stage in resolved.stages.items()
     ]
