@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from seetell.console import console
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anyone imports transformers, which reads it once
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
@@ -32,6 +34,12 @@ def outside() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def not_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that was told --quiet stays so in this process: the next test hears sentences again."""
+    monkeypatch.setattr(console, "quiet", False)
 
 
 @pytest.fixture(autouse=True)
