@@ -20,7 +20,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import Any, Protocol
 
 import numpy as np
@@ -93,12 +93,17 @@ class Kernel(Protocol):
 
 
 class PerDocument:
-    """Run by run through scaled_dot_product_attention."""
+    """Run by run through scaled_dot_product_attention; whole documents of one length side by side are one call."""
 
     def __init__(self, pieces: Pieces) -> None:
         self.pieces = pieces
+        in_place = pieces.queries == pieces.seen == pieces.lengths
+        # (documents, tokens of each), where every document is alone with itself
+        self.alike = [(len(list(run)), length) for length, run in groupby(pieces.lengths)] if in_place else []
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
+        if self.alike:
+            return self._documents(query, key, value, scale, dropout)
         pieces = self.pieces
         # split, not slices: the gradient of K slices is K tensors of the whole row's size, of a split it is one.
         keys, values = key.split(pieces.lengths, dim=2), value.split(pieces.lengths, dim=2)
@@ -113,6 +118,17 @@ class PerDocument:
                 k, v = k[:, :, :seen], v[:, :, :seen]
             out.append(causal(asked, k, v, scale, dropout).transpose(1, 2))
         return torch.cat(out[1:] or out, dim=1)
+
+    def _documents(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float) -> Tensor:
+        """As above, for documents that see themselves alone: m of one length are a batch of m, without a copy."""
+        sizes = [count * length for count, length in self.alike]
+        out: list[Tensor] = []
+        for (_, length), *parts in zip(
+            self.alike, *(one.split(sizes, dim=2) for one in (query, key, value)), strict=True
+        ):
+            q, k, v = (part[0].unflatten(1, (-1, length)).transpose(0, 1) for part in parts)  # [m, H, length, E]
+            out.append(causal(q, k, v, scale, dropout).transpose(1, 2).flatten(0, 1))
+        return torch.cat(out)[None]
 
 
 def causal(query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float = 0.0) -> Tensor:

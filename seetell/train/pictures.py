@@ -135,7 +135,7 @@ def _assemble(
     for micro in mine:
         kept: list[Sample | Shared] = []
         pictures: list[Tensor] = []
-        for document in micro:
+        for document in sorted(micro, key=plan.tokens):  # those of one length are attended to together
             whole = [samples.sample(entry) for entry in document]
             if features is None:
                 found = [one.result() for one in decoding[document[0]]]
