@@ -98,8 +98,8 @@ class PerDocument:
     def __init__(self, pieces: Pieces) -> None:
         self.pieces = pieces
         in_place = pieces.queries == pieces.seen == pieces.lengths
-        # (documents, tokens of each), where every document is alone with itself
-        self.alike = [(len(list(run)), length) for length, run in groupby(pieces.lengths)] if in_place else []
+        # (documents, tokens of each), where every document is alone with itself; one without tokens asks nothing
+        self.alike = [(len(list(run)), n) for n, run in groupby(pieces.lengths) if n > 0] if in_place else []
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
         if self.alike:
@@ -123,10 +123,10 @@ class PerDocument:
         """As above, for documents that see themselves alone: m of one length are a batch of m, without a copy."""
         sizes = [count * length for count, length in self.alike]
         out: list[Tensor] = []
-        for (_, length), *parts in zip(
+        for (count, length), *parts in zip(
             self.alike, *(one.split(sizes, dim=2) for one in (query, key, value)), strict=True
         ):
-            q, k, v = (part[0].unflatten(1, (-1, length)).transpose(0, 1) for part in parts)  # [m, H, length, E]
+            q, k, v = (part[0].unflatten(1, (count, length)).transpose(0, 1) for part in parts)  # [m, H, length, E]
             out.append(causal(q, k, v, scale, dropout).transpose(1, 2).flatten(0, 1))
         return torch.cat(out)[None]
 
