@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, groupby
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -92,18 +92,25 @@ class Kernel(Protocol):
         ...
 
 
+class Alike(NamedTuple):
+    """Documents side by side that see themselves alone, each with one run or none, and equal in all three numbers."""
+
+    count: int
+    asked: int
+    seen: int
+    length: int
+
+
 class PerDocument:
-    """Run by run through scaled_dot_product_attention; whole documents of one length side by side are one call."""
+    """Run by run through scaled_dot_product_attention; documents that are alike and side by side are one call."""
 
     def __init__(self, pieces: Pieces) -> None:
         self.pieces = pieces
-        in_place = pieces.queries == pieces.seen == pieces.lengths
-        # (documents, tokens of each), where every document is alone with itself; one without tokens asks nothing
-        self.alike = [(len(list(run)), n) for n, run in groupby(pieces.lengths) if n > 0] if in_place else []
+        self.alike = _alike(pieces)
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
         if self.alike:
-            return self._documents(query, key, value, scale, dropout)
+            return self._documents(self.alike, query, key, value, scale, dropout)
         pieces = self.pieces
         # split, not slices: the gradient of K slices is K tensors of the whole row's size, of a split it is one.
         keys, values = key.split(pieces.lengths, dim=2), value.split(pieces.lengths, dim=2)
@@ -119,16 +126,34 @@ class PerDocument:
             out.append(causal(asked, k, v, scale, dropout).transpose(1, 2))
         return torch.cat(out[1:] or out, dim=1)
 
-    def _documents(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float) -> Tensor:
-        """As above, for documents that see themselves alone: m of one length are a batch of m, without a copy."""
-        sizes = [count * length for count, length in self.alike]
+    @staticmethod
+    def _documents(
+        alike: Sequence[Alike], query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float
+    ) -> Tensor:
+        """As above: m documents of one length are a batch of m, without a copy."""
+        queries = query.squeeze(0).split([some.count * some.asked for some in alike], dim=1)
+        held = [some.count * some.length for some in alike]
+        keys, values = (tensor.squeeze(0).split(held, dim=1) for tensor in (key, value))
         out: list[Tensor] = []
-        for (count, length), *parts in zip(
-            self.alike, *(one.split(sizes, dim=2) for one in (query, key, value)), strict=True
-        ):
-            q, k, v = (part[0].unflatten(1, (count, length)).transpose(0, 1) for part in parts)  # [m, H, length, E]
+        for some, *parts in zip(alike, queries, keys, values, strict=True):
+            if not some.asked:
+                continue
+            # [m, H or G, tokens of each, E]
+            q, k, v = (part.unflatten(1, (some.count, -1)).transpose(0, 1) for part in parts)
+            if some.seen < some.length:
+                k, v = k[:, :, : some.seen], v[:, :, : some.seen]
             out.append(causal(q, k, v, scale, dropout).transpose(1, 2).flatten(0, 1))
         return torch.cat(out)[None]
+
+
+def _alike(pieces: Pieces) -> list[Alike]:
+    """The documents, in order; none when one of them sees another or has several runs, or when nobody asks."""
+    if len(set(pieces.documents)) < len(pieces.documents) or max(pieces.parents, default=-1) >= 0:
+        return []
+    runs = dict(zip(pieces.documents, zip(pieces.queries, pieces.seen, strict=True), strict=True))
+    each = ((*runs.get(document, (0, 0)), length) for document, length in enumerate(pieces.lengths))
+    found = [Alike(len(list(same)), *numbers) for numbers, same in groupby(each)]
+    return found if any(some.asked for some in found) else []
 
 
 def causal(query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float = 0.0) -> Tensor:

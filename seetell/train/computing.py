@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from seetell.console import UsageError, say
-from seetell.model.computing import can_compile, fuse_with_liger, set_computing
+from seetell.model.computing import can_compile, fuse_with_liger, keep_freed_memory, set_computing
 from seetell.model.fp8 import can_multiply
 from seetell.model.frozen import FrozenMatrices
 from seetell.model.last_layer import blocks, prune
@@ -84,6 +84,8 @@ def arrange(vlm: VLM, stage: Stage, chosen: dict[str, str]) -> FrozenMatrices:
     """Makes the model compute as chosen; what it returns puts the frozen matrices back when the stage is done."""
     if stage.fp8 and (why := can_multiply(vlm.device)):
         raise UsageError(f"This device does not multiply 8-bit matrices as fp8 needs it ({why}): set fp8 to false.")
+    if vlm.device.type == "cpu":
+        keep_freed_memory()
     if vlm.device.type == "cuda" and chosen["compile"] == "off" and fuse_with_liger(vlm.language):
         say("Norms and gated activations run through Liger's kernels.")
     if why := prune(vlm.language):
