@@ -94,7 +94,7 @@ def memory(shapes: Shapes, kept: Kept, load: Load, setting: Setting) -> Memory:
         gradients=int(gradients),
         optimizer=int((learning / share + learning_connector) * averages),
         activations=int(heap * activations),
-        logits=int(heap * load.targets * shapes.vocabulary * (14 if half == 2 else 12)),
+        logits=int(heap * load.targets * shapes.vocabulary * half),  # their gradient takes their place
         pictures=int(heap * load.pictures * (moment + 9 * 3 * shapes.side_px**2)),
     )
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,6 +34,7 @@ from seetell.files import read_bytes, writing
 from seetell.model.vlm import VLM
 from seetell.train.computing import autocast
 from seetell.train.ranks import Ranks
+from seetell.train.threads import threads_beside
 from seetell.types import Image, Rejected
 
 SHARD = 256  # pictures of a file: 300 MB for ViT-L/14 at 336 pixels in bfloat16
@@ -86,7 +86,7 @@ class Features:
         may differ in the last bit with the company it is computed in, and a resumed run must see the same.
         """
         folder = self.folder / eye.key
-        with decoding_threads() as pool:
+        with threads_beside("pictures") as pool:
             known = self._hashed(pool, images)
             keys = list(known)
             parts = (keys[at : at + SHARD] for at in range(0, len(keys), SHARD))
@@ -185,11 +185,6 @@ def decode_ahead(
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def decoding_threads() -> ThreadPoolExecutor:
-    """As many as there are cores: Pillow decodes without Python's lock."""
-    return ThreadPoolExecutor(min(16, os.cpu_count() or 1), thread_name_prefix="pictures")
 
 
 def _content_key(data: bytes) -> str:

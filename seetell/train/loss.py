@@ -9,12 +9,17 @@ Shapes  T tokens of a packed batch, S supervised ones, N images, P slots of an i
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.autograd.function import once_differentiable
 
 from seetell.model.vlm import VLM
 from seetell.train.pictures import MicroBatch
+
+# Logits that are looked at in one go: on a CPU what its caches hold, on a GPU what keeps it busy.
+CHUNK_CPU, CHUNK_GPU = 2**18, 2**25
 
 
 def token_losses(model: VLM, micro: MicroBatch) -> Tensor:
@@ -31,10 +36,39 @@ def token_losses(model: VLM, micro: MicroBatch) -> Tensor:
         batch.ids, batch.positions, batch.lengths, features=features, parents=batch.parents, rows=rows
     )  # [S, D]
     logits = model.logits(hidden)  # [S, V]
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if not len(batch.targets):  # a pass without labels still goes through every weight: other ranks wait for them
-        return (logits.sum() * 0.0).expand(0)
-    return functional.cross_entropy(logits, batch.ids[batch.targets], reduction="none")
+        return (logits.float().sum() * 0.0).expand(0)
+    return CrossEntropy.apply(logits, batch.ids[batch.targets])
+
+
+class CrossEntropy(torch.autograd.Function):
+    """-log softmax(logits [S, V]) at targets [S] -> [S] in float32 or wider.
+
+    `torch.nn.functional.cross_entropy` holds two more tensors of [S, V], three under bfloat16. Here the gradient takes
+    the place of the logits, a few rows at a time, so nobody else may read them afterwards.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        kind = torch.promote_types(logits.dtype, torch.float32)
+        total = torch.cat([some.to(kind).logsumexp(1) for some in logits.split(_rows_at_once(logits))])
+        ctx.save_for_backward(logits, targets, total)
+        return total - logits.gather(1, targets[:, None])[:, 0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        logits, targets, total = ctx.saved_tensors
+        parts = (tensor.split(_rows_at_once(logits)) for tensor in (logits, targets, total, gradients[0]))
+        for some, target, whole, weight in zip(*parts, strict=True):
+            share = some.to(whole.dtype).sub_(whole[:, None]).exp_()
+            share[torch.arange(len(target), device=target.device), target] -= 1
+            some.copy_(share.mul_(weight[:, None]))
+        return logits, None
+
+
+def _rows_at_once(logits: Tensor) -> int:
+    return max(1, (CHUNK_CPU if logits.device.type == "cpu" else CHUNK_GPU) // logits.shape[1])
 
 
 def supervised_loss(model: VLM, micro: MicroBatch) -> Tensor:

@@ -19,8 +19,9 @@ from torch import Tensor
 from seetell.encode.image import ImageProcessor
 from seetell.encode.sample import Batch, Sample, Shared, pack
 from seetell.train.data import Samples
-from seetell.train.features import Features, decoding_threads
+from seetell.train.features import Features
 from seetell.train.plan import TOKENS_MULTIPLE, Document, Plan
+from seetell.train.threads import threads_beside
 from seetell.types import Rejected
 
 STEPS_AHEAD = 2
@@ -98,7 +99,7 @@ def feed(
         decoding = _start(pool, image_processor, samples, entries, features is None)
         return packer.submit(_assemble, plan, samples, features, mine, decoding, pin)
 
-    with decoding_threads() as pool, ThreadPoolExecutor(1, thread_name_prefix="packing") as packer:
+    with threads_beside("pictures") as pool, threads_beside("packing", 1) as packer:
         ahead: deque[Future[StepData]] = deque()
         try:
             asked_s = time.monotonic()
