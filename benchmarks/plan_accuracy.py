@@ -1,6 +1,6 @@
 """What `seetell plan` foretells against what the run then does, on this machine: tokens, memory, seconds.
 
-    python benchmarks/plan_accuracy.py [--rows 96] [--rounds 1] --json plan_accuracy.json
+    python benchmarks/plan_accuracy.py [--rows 384] [--rounds 3] --json plan_accuracy.json
 
 A random model of a few layers and drawn squares in place of photos, with text as long as real text is
 (`lengths.py`). Both are asked as a user would: `plan` in one process, `train` in another, whose peak of resident
@@ -145,8 +145,8 @@ def measure(recipe: Path, out: Path) -> dict[str, dict[str, dict[str, float]]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=96)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rows", type=int, default=384)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()

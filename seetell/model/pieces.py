@@ -95,7 +95,7 @@ class Kernel(Protocol):
 class Alike(NamedTuple):
     """Documents side by side that see themselves alone, each with one run or none, and equal in all three numbers."""
 
-    count: int
+    documents: int
     asked: int
     seen: int
     length: int
@@ -131,15 +131,15 @@ class PerDocument:
         alike: Sequence[Alike], query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float
     ) -> Tensor:
         """As above: m documents of one length are a batch of m, without a copy."""
-        queries = query.squeeze(0).split([some.count * some.asked for some in alike], dim=1)
-        held = [some.count * some.length for some in alike]
+        queries = query.squeeze(0).split([some.documents * some.asked for some in alike], dim=1)
+        held = [some.documents * some.length for some in alike]
         keys, values = (tensor.squeeze(0).split(held, dim=1) for tensor in (key, value))
         out: list[Tensor] = []
         for some, *parts in zip(alike, queries, keys, values, strict=True):
             if not some.asked:
                 continue
             # [m, H or G, tokens of each, E]
-            q, k, v = (part.unflatten(1, (some.count, -1)).transpose(0, 1) for part in parts)
+            q, k, v = (part.unflatten(1, (some.documents, -1)).transpose(0, 1) for part in parts)
             if some.seen < some.length:
                 k, v = k[:, :, : some.seen], v[:, :, : some.seen]
             out.append(causal(q, k, v, scale, dropout).transpose(1, 2).flatten(0, 1))

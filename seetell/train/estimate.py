@@ -3,8 +3,8 @@
 Bytes are those of the largest micro-batch on one rank: weights, gradients, the optimizer's state, what the forward
 pass keeps, the rows of logits, the pictures. Weights that learn are kept in float32 and cast for every product
 under bfloat16; frozen matrices are held in bfloat16 where products are. What a GPU's allocator loses between
-pieces is left room for by `SPARE`; on a CPU the C library keeps freed pieces that are not large and reuses them
-badly (`HEAP`, as `benchmarks/plan_accuracy.py` saw it; giving them back at once would cost 40 % of the speed).
+pieces is left room for by `SPARE`; on a CPU the C library keeps what is freed and reuses it badly (`HEAP`, as
+`benchmarks/plan_accuracy.py` saw it; giving it back at once would cost 40 % of the speed).
 
 Source  the shapes of the parts (`shapes.py`), what autograd saves (`activations.py`), AdamW's two averages.
 """
@@ -23,7 +23,7 @@ from seetell.train.shapes import Shapes
 from seetell.train.work import Load
 
 SPARE = 0.9  # of a device's memory is planned with
-HEAP, LARGE_PIECE = 1.65, 32 * 2**20  # glibc's largest piece that it does not give back at once
+HEAP = 1.75
 CHECKPOINTING = ("off", "selective", "full")
 # Bytes a learning weight takes: itself, its gradient, its averages.
 OPTIMIZERS = {"adamw": (4.0, 4.0, 8.0), "adamw-bf16": (2.0, 2.0, 4.0), "adamw-8bit": (2.0, 2.0, 2.06)}
@@ -87,7 +87,7 @@ def memory(shapes: Shapes, kept: Kept, load: Load, setting: Setting) -> Memory:
     activations = load.slots * kept.language(shapes.layers, recomputed) + joint
     if not setting.accumulates:  # gradients then come as fast as activations go
         activations = max(0.0, activations - gradients)
-    heap = HEAP if not setting.on_gpu and load.slots * shapes.width * 4 < LARGE_PIECE else 1.0
+    heap = 1.0 if setting.on_gpu else HEAP
     moment = shapes.vision_tokens * (2 * shapes.vision_width * 4 + 4 * shapes.vision_mlp * half)
     return Memory(
         weights=int(weights),

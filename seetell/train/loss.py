@@ -57,7 +57,7 @@ class CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         logits, targets, total = ctx.saved_tensors
         parts = (tensor.split(_rows_at_once(logits)) for tensor in (logits, targets, total, gradients[0]))
         for some, target, whole, weight in zip(*parts, strict=True):
