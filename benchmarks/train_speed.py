@@ -7,8 +7,8 @@ Needs   the extra `bench` (accelerate, for the Trainer); nothing outside the rep
 Method  All systems train the same random weights on the same rows with the same pictures, the same number of rows in
         an optimizer step. First each must give the same loss and the same gradient of the connector for the same
         rows; else nothing is timed and the exit code is 1. Then FLOPs are counted by torch's counter, which also
-        warms up. Then rounds A B C A B C, so that a machine that slows down slows down all; a round is several
-        steps. A matrix product is timed before and after. Told are the median of the rounds and their spread, the
+        warms up, and each system's peak of memory is taken. Then rounds A B C A B C, so that a machine that slows
+        down slows down all; a round is several steps. A matrix product is timed before and after. Told are the median of the rounds and their spread, the
         largest less the smallest over the median.
 Systems `systems/` holds one file for each kind, and what each does is told there. `hf-tuned` tries several
         micro-batches, and compiling, before the rounds.
@@ -114,17 +114,19 @@ def check_parity(systems: Mapping[str, System], rows: Rows, exact: bool) -> dict
 def run_rounds(
     systems: Mapping[str, System], rows: Rows, samples_per_step: int, rounds: int, device: torch.device
 ) -> dict[str, Found]:
-    """Counts every system's FLOPs, then lets them take turns."""
+    """Counts every system's FLOPs, then its memory, then lets them take turns with what memory they have by then."""
     found = {
         name: Found(system.told, counted_flops(lambda s=system: s.train(rows, samples_per_step)) / len(rows))
         for name, system in systems.items()
     }
+    for name, system in systems.items():
+        forget_peak(device)
+        system.train(rows, samples_per_step)
+        found[name].peak_bytes = peak_memory(device)
     for _ in range(rounds):
         for name, system in systems.items():
-            forget_peak(device)
             times = system.train(rows, samples_per_step)
             one = found[name]
-            one.peak_bytes = max(one.peak_bytes, peak_memory(device))
             one.rates.append(len(rows) / times.seconds)
             one.waits.append(times.waited_s / times.seconds)
     return found
