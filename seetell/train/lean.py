@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
-from seetell.console import UsageError
 from seetell.train.recipe import SEED_BITS
 
 BLOCK = 256  # numbers that share one scale
@@ -84,8 +83,6 @@ class LeanAdamW(torch.optim.Optimizer):
     def _begin(self, parameter: nn.Parameter) -> dict[str, Any]:
         state = self.state[parameter]
         state["step"] = torch.zeros((), dtype=torch.float32)
-        if self._eight and isinstance(parameter, DTensor):
-            raise UsageError("Moments in 8 bits are for a model that one card holds: with shards, take adamw-bf16.")
         for name in ("exp_avg", "exp_avg_sq"):
             if self._eight and parameter.numel() >= SMALL:
                 count, device = parameter.numel(), parameter.device

@@ -152,6 +152,8 @@ class Stage:
             raise ConfigError('lora keeps the whole frozen model on every rank: leave sharding at "auto"')
         if self.fp8 and self.sharding == "shard":
             raise ConfigError('fp8 keeps the whole frozen model on every rank: leave sharding at "auto"')
+        if self.optimizer == "adamw-8bit" and self.sharding == "shard":
+            raise ConfigError('moments in 8 bits are for a model that one card holds: with shards, take "adamw-bf16"')
         for name in ("samples_per_step", "epochs", "max_tokens"):
             _at_least(name, getattr(self, name), 1)
         if self.micro_tokens < 128 or self.micro_tokens % 128:

@@ -35,10 +35,14 @@ ROOM = 0.6
 
 
 def is_sharded(stage: Stage, ranks: Ranks) -> bool:
-    """Whether a stage's model is cut up: by itself, when the whole language model learns on more than one rank."""
+    """Whether a stage's model is cut up: by itself, when the whole language model learns on more than one rank.
+
+    Moments in 8 bits are for a model that each card holds whole.
+    """
     if ranks.count == 1:
         return False
-    return stage.sharding == "shard" or (stage.sharding == "auto" and "language" in stage.lr and stage.lora is None)
+    whole = "language" not in stage.lr or stage.lora is not None or stage.optimizer == "adamw-8bit"
+    return stage.sharding == "shard" or (stage.sharding == "auto" and not whole)
 
 
 class Shards(nn.Module):

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 from torch.distributed.tensor import DTensor
 
+from seetell.config import apply_sets
 from seetell.files import read_jsonl
 from seetell.model.vlm import VLM
 from seetell.train.checkpoint import Keeper, load_checkpoint
@@ -138,6 +139,28 @@ def test_a_run_goes_on_on_other_numbers_of_ranks(tmp_path: Path) -> None:
         assert [numbers(row) for row in rows] == [pytest.approx(numbers(row), rel=1e-4) for row in told]
         assert [row["id"] for row in read_jsonl(other / "refused.jsonl")] == ["a10", "t10"]
         assert not (other / "checkpoints" / "tune").exists()
+
+
+def test_two_ranks_learn_an_adapter_over_cached_features_as_one_does(tmp_path: Path) -> None:
+    """Each sees its part of the pictures for the cache, and both learn the same low-rank matrices."""
+    tiny_parts(tmp_path)
+    tiny_data(tmp_path, 24)
+    asked = [
+        "align.cache_features=true",
+        "tune.cache_features=true",
+        "tune.lora.rank=4",
+        "tune.lora.dropout=0",
+        "tune.eps=1e-4",
+    ]
+    recipe, out, alone = apply_sets(recipe_of(tmp_path), asked), tmp_path / "out", tmp_path / "alone"
+    assert on_ranks(2, run_until, recipe, out) == [None] * 2
+    run_until(Ranks(torch.device("cpu")), recipe, alone)
+    found, expected = (load_file(run / "model" / "adapter_model.safetensors") for run in (out, alone))
+    assert found.keys() == expected.keys()
+    for name, weight in expected.items():
+        assert (found[name] - weight).abs().max() <= 1e-5 * weight.abs().max(), name
+    caches = [{path.name for path in (run / "features").rglob("*.safetensors")} for run in (out, alone)]
+    assert caches[0] == caches[1] != set()
 
 
 def whole(learner: Learner) -> list[Tensor]:
