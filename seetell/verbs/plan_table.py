@@ -58,7 +58,7 @@ def counted(stage: StagePlan) -> list[str]:
     if saved := counts.tokens_alone - counts.tokens:
         sentences.append(f"Shared pictures save {saved:,} tokens an epoch, {saved / counts.tokens_alone:.1%}.")
     if lost := sum(counts.left_out.values()):
-        sentences.append(f"{lost:,} rows are left out: {told(counts.left_out)}.")
+        sentences.append(f"Rows left out: {lost:,} ({told(counts.left_out)}).")
     return sentences
 
 
