@@ -8,8 +8,8 @@ Method  All systems train the same random weights on the same rows with the same
         an optimizer step. First each must give the same loss and the same gradient of the connector for the same
         rows; else nothing is timed and the exit code is 1. Then FLOPs are counted by torch's counter, which also
         warms up, and each system's peak of memory is taken. Then rounds A B C A B C, so that a machine that slows
-        down slows down all; a round is several steps. A matrix product is timed before and after. Told are the median of the rounds and their spread, the
-        largest less the smallest over the median.
+        down slows down all; a round is several steps. A matrix product is timed before and after. Told are the median
+        of the rounds and their spread, the largest less the smallest over the median.
 Systems `systems/` holds one file for each kind, and what each does is told there. `hf-tuned` tries several
         micro-batches, and compiling, before the rounds.
 """
