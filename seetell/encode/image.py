@@ -66,7 +66,8 @@ class ImageProcessor:
         if self.decoding not in DECODINGS:
             raise UsageError(f"no decoding of pictures is called {self.decoding!r}; there are {', '.join(DECODINGS)}")
 
-    def open(self, image: Image) -> PIL.Image.Image | Rejected:
+    @staticmethod
+    def open(image: Image) -> PIL.Image.Image | Rejected:
         """The upright picture in RGB; what is no sound picture is refused with a reason."""
         name = image.path or "picture"
         try:

@@ -57,7 +57,8 @@ def open_record(recipe: Recipe, out: Path, device: str, ranks: int) -> Record:
         for change in differences(record.versions, now.versions, "versions"):
             say(f"This run goes on with other software than it began with ({change}): its last bits may differ.")
         if record.ranks != ranks:
-            say(f"This run goes on on {ranks} ranks, not {record.ranks}: the same steps, whose last bits may differ.")
+            on = "1 process" if ranks == 1 else f"{ranks} processes"
+            say(f"This run goes on on {on}, not {record.ranks}: the same steps, whose last bits may differ.")
             record.ranks = ranks
             record.save(out)
     else:

@@ -17,6 +17,7 @@ import PIL.Image
 
 from seetell.config import pick
 from seetell.console import BadInput, UsageError
+from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor
 from seetell.encode.templates import TEMPLATES
 from seetell.evals.run import REFUSED, limited
@@ -107,6 +108,8 @@ def _prompts(recipe: Recipe, looking: Looking) -> list[Conversation]:
     for path in looking.pictures:
         if not Path(path).is_file():
             raise UsageError(f"There is no picture {path} to observe.")
+        if isinstance(opened := ImageProcessor.open(Image(str(path))), Rejected):
+            raise UsageError(f"{path} cannot be observed: {opened.reason}.")
     if looking.pictures:
         shown = [(Path(path).name, Image(str(path))) for path in looking.pictures]
         return [Conversation(name, (Turn("user", (image, looking.prompt)),)) for name, image in shown]

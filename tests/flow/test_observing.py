@@ -197,6 +197,9 @@ def test_what_cannot_be_observed_is_said_before_anything_learns(world: Path, tmp
     recipe = recipe_of(world)
     with pytest.raises(UsageError, match="no picture nowhere"):
         observers_for(recipe, Looking(pictures=["nowhere.jpg"]))
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(UsageError, match="cannot be observed: not a picture"):
+        observers_for(recipe, Looking(pictures=[str(tmp_path / "broken.png")]))
     with pytest.raises(UsageError, match="shows pictures alone"):
         observers_for(replace(recipe, tune=None), Looking(task="drawn"))
     with pytest.raises(UsageError, match="needs a judge"):
