@@ -31,7 +31,10 @@ OPTIMIZERS = {"adamw": (4.0, 4.0, 8.0), "adamw-bf16": (2.0, 2.0, 4.0), "adamw-8b
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a stage is computed: on how many ranks, what learns, in which arithmetic. `lora_rank` 0 is no LoRA."""
+    """How a stage is computed: on how many ranks, what learns, in which arithmetic. `lora_rank` 0 is no LoRA.
+
+    `shardings` are the values `sharded` may take on several ranks (`Stage.shardings`).
+    """
 
     learns: Collection[str]
     precision: str = "float32"
@@ -39,6 +42,7 @@ class Setting:
     checkpointing: str = "off"
     ranks: int = 1
     sharded: bool = False
+    shardings: tuple[bool, ...] = (True,)
     accumulates: bool = True
     compiled: bool = False
     on_gpu: bool = False
@@ -108,6 +112,7 @@ def setting_of(
         precision=precision,
         checkpointing=checkpointing,
         optimizer=stage.optimizer,
+        shardings=stage.shardings,
         compiled=compiled,
         on_gpu=on_gpu,
         lora_rank=stage.lora.rank if stage.lora else 0,

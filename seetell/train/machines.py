@@ -49,8 +49,8 @@ def fit(
 ) -> Fit:
     """The fewest machines of that memory which hold the stage, or so many; with `full` the least recomputation
     that a full micro-batch leaves room for is chosen."""
-    sizes, learns = (count,) if count else SIZES, "language" in setting.learns
-    ways = [(size, sharded) for size in sizes for sharded in ((size > 1,) if learns else (False, size > 1))]
+    sizes = (count,) if count else SIZES
+    ways = [(size, size > 1 and sharded) for size in sizes for sharded in setting.shardings]
     tried = (
         _fit(shapes, kept, loads, replace(setting, ranks=size, sharded=sharded), room_bytes, full)
         for size, sharded in ways

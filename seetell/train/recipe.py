@@ -169,6 +169,18 @@ class Stage:
         if self.clip <= 0:
             raise ConfigError(f"clip is the largest gradient norm and must be above 0, not {self.clip}")
 
+    @property
+    def shardings(self) -> tuple[bool, ...]:
+        """Whether several ranks cut the model up: first as this stage has it, then as `sharding` could be told to.
+
+        LoRA, fp8 and moments in 8 bits need the whole model on every rank.
+        """
+        if self.sharding != "auto":
+            return (self.sharding == "shard",)
+        if self.lora is not None or self.fp8 or self.optimizer == "adamw-8bit":
+            return (False,)
+        return (True,) if "language" in self.lr else (False, True)
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

@@ -35,14 +35,8 @@ ROOM = 0.6
 
 
 def is_sharded(stage: Stage, ranks: Ranks) -> bool:
-    """Whether a stage's model is cut up: by itself, when the whole language model learns on more than one rank.
-
-    Moments in 8 bits are for a model that each card holds whole.
-    """
-    if ranks.count == 1:
-        return False
-    whole = "language" not in stage.lr or stage.lora is not None or stage.optimizer == "adamw-8bit"
-    return stage.sharding == "shard" or (stage.sharding == "auto" and not whole)
+    """Whether a stage's model is cut up: by itself, when the whole language model learns on more than one rank."""
+    return ranks.count > 1 and stage.shardings[0]
 
 
 class Shards(nn.Module):

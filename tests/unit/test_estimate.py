@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from seetell.encode.sample import Sample, pack
 from seetell.train.activations import kept_by
 from seetell.train.computing import arrange
-from seetell.train.estimate import Setting, choose_checkpointing, learning_parameters, memory
+from seetell.train.estimate import Setting, choose_checkpointing, learning_parameters, memory, setting_of
 from seetell.train.hardware import GPUS
 from seetell.train.loss import supervised_loss
 from seetell.train.machines import fit, offer
@@ -19,8 +20,10 @@ from seetell.train.optimizer import choose_what_learns
 from seetell.train.padding import padded_as_llava, padded_at_random
 from seetell.train.pictures import MicroBatch
 from seetell.train.plan import Plan
-from seetell.train.recipe import Data, Stage
+from seetell.train.ranks import Ranks
+from seetell.train.recipe import Data, Lora, Stage
 from seetell.train.shapes import shapes_of
+from seetell.train.sharding import is_sharded
 from seetell.train.work import Load, flops, load_of
 from tests.tiny_models import IMAGE_ID, SLOTS, tiny_pixels, tiny_vlm
 
@@ -124,6 +127,26 @@ def test_a_model_too_large_for_one_is_spread_over_as_many_as_hold_it() -> None:
     assert many.hours == pytest.approx(spread.hours / 4)
     assert many.cost == pytest.approx(spread.cost)
     assert fit(shapes, kept, (FULL,), setting, room_bytes=10**6).count == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "shardings"),
+    [
+        ({}, (True,)),
+        ({"sharding": "replicate"}, (False,)),
+        ({"optimizer": "adamw-8bit"}, (False,)),
+        ({"lora": Lora()}, (False,)),
+        ({"lr": {"connector": 1e-3}}, (False, True)),
+        ({"lr": {"connector": 1e-3}, "fp8": True}, (False,)),
+        ({"lr": {"connector": 1e-3}, "sharding": "shard"}, (True,)),
+    ],
+)
+def test_a_plan_spreads_a_stage_as_training_would(change: dict[str, Any], shardings: tuple[bool, ...]) -> None:
+    stage = replace(Stage(data=(Data("unused"),), lr={"language": 1e-3}, samples_per_step=3), **change)
+    assert setting_of(stage, "bfloat16", on_gpu=True).shardings == shardings
+    one, two = (Ranks(torch.device("cpu"), count=count) for count in (1, 2))
+    assert not is_sharded(stage, one)
+    assert is_sharded(stage, two) == shardings[0]
 
 
 def test_padding_costs_nothing_for_equal_rows_and_llavas_order_pads_long_and_short_together() -> None:
