@@ -110,7 +110,7 @@ class PerDocument:
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
         if self.alike:
-            return self._documents(self.alike, query, key, value, scale, dropout)
+            return self._documents(query, key, value, scale, dropout)
         pieces = self.pieces
         # split, not slices: the gradient of K slices is K tensors of the whole row's size, of a split it is one.
         keys, values = key.split(pieces.lengths, dim=2), value.split(pieces.lengths, dim=2)
@@ -126,16 +126,13 @@ class PerDocument:
             out.append(causal(asked, k, v, scale, dropout).transpose(1, 2))
         return torch.cat(out[1:] or out, dim=1)
 
-    @staticmethod
-    def _documents(
-        alike: Sequence[Alike], query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float
-    ) -> Tensor:
+    def _documents(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float) -> Tensor:
         """As above: m documents of one length are a batch of m, without a copy."""
-        queries = query.squeeze(0).split([some.documents * some.asked for some in alike], dim=1)
-        held = [some.documents * some.length for some in alike]
+        queries = query.squeeze(0).split([some.documents * some.asked for some in self.alike], dim=1)
+        held = [some.documents * some.length for some in self.alike]
         keys, values = (tensor.squeeze(0).split(held, dim=1) for tensor in (key, value))
         out: list[Tensor] = []
-        for some, *parts in zip(alike, queries, keys, values, strict=True):
+        for some, *parts in zip(self.alike, queries, keys, values, strict=True):
             if not some.asked:
                 continue
             # [m, H or G, tokens of each, E]
