@@ -26,12 +26,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from seetell.console import UsageError
 from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
 from seetell.encode.templates import TEMPLATES
 from seetell.encode.tokenizer import Tokenizer, convert_sentencepiece
+from seetell.errors import UsageError
 from seetell.types import Conversation, Image, Turn
 from tests import tiny_tokenizers
 

@@ -19,13 +19,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
+from seetell.errors import ConfigError
+
 T = TypeVar("T")
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be meant; the message says which one, why, and what would do."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,15 +1,6 @@
-"""What a person reads while a verb works: sentences, progress, and errors with their exit codes.
+"""What a person reads while a verb works: sentences and progress.
 
-Everything here goes to standard error, so that standard output stays free for results. Failures that a
-user can act upon are one tree, each with the exit code it ends the command with:
-
-    SeetellError
-    ├── Failed        1   the work itself did not succeed
-    ├── UsageError    2   the command or the recipe says something impossible
-    ├── BadInput      3   a file or a data set is not what it should be
-    └── ServiceError  4   a service outside this machine failed
-
-A message is one sentence: what happened, where, and what would help.
+Everything here goes to standard error, so that standard output stays free for results.
 """
 
 from __future__ import annotations
@@ -23,34 +14,6 @@ from rich.console import Console
 from rich.text import Text
 
 PLAIN_LINE_EVERY_S = 10.0
-
-
-class SeetellError(Exception):
-    """A failure told in one sentence; the command prints it and ends with `exit_code`."""
-
-    exit_code = 1
-
-
-class Failed(SeetellError):
-    """The work itself did not succeed."""
-
-
-class UsageError(SeetellError):
-    """What was asked for cannot be done as it was asked."""
-
-    exit_code = 2
-
-
-class BadInput(SeetellError):
-    """A file or a data set is not what it should be."""
-
-    exit_code = 3
-
-
-class ServiceError(SeetellError):
-    """A service outside this machine failed."""
-
-    exit_code = 4
 
 
 console = Console(stderr=True, highlight=False)

@@ -18,14 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
+from seetell.errors import DamagedFile
+
 MANIFEST = "manifest.json"
 FACTS_FILE = "seetell.json"  # in a model's folder: what no other software has a place for
 ROWS_PER_SYNC = 64
 _TAR_PART = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)
-
-
-class DamagedFile(ValueError):
-    """A file does not hold what it should; the message names it and says what is wrong."""
 
 
 @contextmanager

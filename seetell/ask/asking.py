@@ -20,7 +20,7 @@ from seetell.ask.client import RateLimited, Unanswered
 from seetell.ask.journal import Journal
 from seetell.ask.limiter import Health, Limiter
 from seetell.ask.request import Request, counted
-from seetell.console import ServiceError
+from seetell.errors import ServiceError
 
 TRIES = 8
 FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S = 0.5, 30.0

@@ -22,7 +22,7 @@ from seetell.ask.chat import Completion, Message
 from seetell.ask.client import Endpoint, token_count
 from seetell.ask.journal import Journal
 from seetell.ask.request import Request, counted
-from seetell.console import BadInput, ServiceError, UsageError
+from seetell.errors import BadInput, ServiceError, UsageError
 from seetell.files import as_list, as_object, read_json, read_jsonl, write_json
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from seetell.ask.chat import Completion, Message
-from seetell.console import ServiceError, UsageError
+from seetell.errors import ServiceError, UsageError
 from seetell.files import as_list, as_object
 
 KEY_VARIABLE = "OPENAI_API_KEY"

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from seetell.ask.chat import Completion
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.files import append_jsonl, as_object
 
 SYNC_EVERY_S = 1.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from seetell.console import UsageError
+from seetell.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from seetell.ask.chat import Completion, Message
-from seetell.console import BadInput
-from seetell.files import DamagedFile, read_jsonl
+from seetell.errors import BadInput, DamagedFile
+from seetell.files import read_jsonl
 
 
 @dataclass(frozen=True, slots=True)

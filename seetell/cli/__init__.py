@@ -16,9 +16,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from seetell.cli import tensors, words
-from seetell.config import ConfigError
-from seetell.console import SeetellError, console
-from seetell.files import DamagedFile
+from seetell.console import console
+from seetell.errors import SeetellError
 
 app = typer.Typer(
     name="seetell",
@@ -81,10 +80,6 @@ def _sentence(error: Exception) -> tuple[str, int]:
     """What to say about a failure, and the exit code it ends with."""
     if isinstance(error, SeetellError):
         return str(error), error.exit_code
-    if isinstance(error, ConfigError):
-        return str(error), 2
-    if isinstance(error, DamagedFile):
-        return str(error), 3
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}.", 3 if isinstance(error, FileNotFoundError) else 1
     first_line = (str(error).strip() or "no message").splitlines()[0]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from seetell.cli.options import Device, DeviceOption, Dtype, Layout, OutOption, SetOption
-from seetell.console import UsageError
+from seetell.errors import UsageError
 
 commands = typer.Typer()
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from seetell.cli.options import Device, DeviceOption, Dtype, OutOption
-from seetell.console import UsageError
+from seetell.errors import UsageError
 
 commands = typer.Typer()
 

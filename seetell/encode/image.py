@@ -30,8 +30,8 @@ from PIL import ImageOps
 from torch import Tensor
 from torch.nn import functional
 
-from seetell.console import BadInput, UsageError
-from seetell.files import DamagedFile, read_bytes, read_json, write_json
+from seetell.errors import BadInput, DamagedFile, UsageError
+from seetell.files import read_bytes, read_json, write_json
 from seetell.types import Image, Rejected
 
 CONFIG_FILE = "preprocessor_config.json"

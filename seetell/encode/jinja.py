@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from seetell.console import UsageError
 from seetell.encode.templates import (
     IMAGE_TOKEN,
     BadTurns,
@@ -32,6 +31,7 @@ from seetell.encode.templates import (
     rounds_of,
 )
 from seetell.encode.tokenizer import Tokenizer
+from seetell.errors import UsageError
 from seetell.types import Conversation, Turn
 
 OWN = "own"

@@ -21,7 +21,6 @@ import torch
 
 import seetell
 from seetell.config import pick
-from seetell.console import BadInput, SeetellError, UsageError
 from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import OWN, JinjaTemplate, own_template
 from seetell.encode.sample import Sample
@@ -39,12 +38,9 @@ from seetell.encode.templates import (
     rounds_of,
 )
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
+from seetell.errors import BadInput, HalfSupervised, UsageError
 from seetell.files import FACTS_FILE, read_json, write_atomic, write_json
 from seetell.types import Conversation, Image, Rejected, Turn
-
-
-class HalfSupervised(SeetellError):
-    """One token covers characters that are learnt and characters that are not."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from seetell.console import BadInput
+from seetell.errors import BadInput
 
 SPACE = "▁"
 _UNIGRAM, _BPE = 1, 2

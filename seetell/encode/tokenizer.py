@@ -25,9 +25,9 @@ from tokenizers import Encoding, pre_tokenizers
 from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils.hub import cached_file
 
-from seetell.console import BadInput, SeetellError, ServiceError, UsageError
 from seetell.encode.sentencepiece_model import convert_sentencepiece, spaces_normalizer
 from seetell.encode.templates import BOS, EOS, IMAGE_TOKEN, BadTurns
+from seetell.errors import BadInput, SeetellError, ServiceError, UsageError
 from seetell.files import read_json, write_json
 
 __all__ = ["Tokenizer", "convert_sentencepiece", "load_tokenizer"]

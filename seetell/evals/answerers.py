@@ -21,7 +21,7 @@ from seetell.ask.client import Endpoint
 from seetell.ask.journal import Journal
 from seetell.ask.limiter import Limiter
 from seetell.ask.request import Request
-from seetell.console import BadInput, ServiceError, UsageError
+from seetell.errors import BadInput, ServiceError, UsageError
 from seetell.evals.rows import by_key, named, read_rows
 from seetell.types import Answer, Image, Item
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.evals.caption_words import words
 from seetell.evals.rows import by_key, found_in, list_under, named, picture_in, read_object, read_rows
 from seetell.evals.task import Files, Graded, Number, Score, Tally, Task, Totals, ratio

@@ -25,7 +25,7 @@ from seetell.ask.client import Endpoint
 from seetell.ask.journal import Journal, completion_of, read_journal
 from seetell.ask.limiter import Limiter
 from seetell.ask.request import Request
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.evals.task import Judging, Score
 from seetell.types import Answer, Item, Unscored
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from seetell.ask.chat import Message
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.evals.judge import pair_prompt
 from seetell.evals.rows import by_key, found_in, named, read_object, read_rows
 from seetell.evals.task import Files, Graded, Judging, Number, Score, Task, Totals, ratio

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.evals.choices import LETTERS, TAIL, choices_of, letter_of, question_text, score
 from seetell.evals.rows import read_tsv
 from seetell.evals.spreadsheet import write_spreadsheet

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import TypeAlias
 
-from seetell.console import BadInput
+from seetell.errors import BadInput, DamagedFile
 from seetell.evals.rows import by_key, named, picture_in, read_rows, read_text
 from seetell.evals.task import (
     ASKED,
@@ -28,7 +28,6 @@ from seetell.evals.task import (
     summed,
 )
 from seetell.evals.yes_no import SHORT_TAIL, mme_says
-from seetell.files import DamagedFile
 from seetell.types import Answer, Item
 
 PERCEPTION = ("existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seetell.ask.chat import Message
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.evals.judge import without_fences
 from seetell.evals.rows import found_in, named, picture_in, read_object
 from seetell.evals.task import Files, Graded, Judging, Score, Task, right_or_wrong

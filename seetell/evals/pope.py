@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.evals.rows import by_key, named, picture_in, read_rows
 from seetell.evals.task import Files, Graded, Number, Score, Task, Totals, ratio
 from seetell.evals.yes_no import SHORT_TAIL, pope_says_yes

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from seetell.console import BadInput
-from seetell.files import DamagedFile, as_list, as_object, read_json
+from seetell.errors import BadInput, DamagedFile
+from seetell.files import as_list, as_object, read_json
 from seetell.types import Image
 
 QUOTE_CHARS = 80

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from seetell.console import BadInput, UsageError, progress
+from seetell.console import progress
+from seetell.errors import BadInput, UsageError
 from seetell.evals.answerers import checked
 from seetell.evals.judge import Judge
 from seetell.evals.llava_bench import OURS, REFERENCE

@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seetell.console import BadInput, say
+from seetell.console import say
+from seetell.errors import BadInput
 from seetell.evals.rows import by_key, found_in, named, read_object, read_object_or_rows
 from seetell.evals.task import Files, Graded, Number, Score, Task, Totals, right_or_wrong, shares
 from seetell.files import as_list, as_object

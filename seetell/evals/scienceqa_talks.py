@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.evals.scienceqa import answer_text, question_text
 from seetell.files import as_list, as_object
 from seetell.types import Conversation, Image, Turn

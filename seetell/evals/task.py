@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.ask.chat import Message
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.types import Answer, Item, Unscored
 
 Number: TypeAlias = "float | NDArray[np.float64]"

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.evals.rows import by_key, found_in, list_under, named, picture_in, read_object, read_rows
 from seetell.evals.task import Files, Graded, Score, Task, right_or_wrong
 from seetell.evals.vqa import accuracy, normal

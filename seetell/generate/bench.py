@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from seetell.ask.journal import Journal
-from seetell.console import BadInput, UsageError, say
+from seetell.console import say
+from seetell.errors import BadInput, UsageError
 from seetell.files import append_jsonl
 from seetell.generate.items import Item, read_items
 from seetell.generate.outcome import ITEMS, JOURNAL, outcome

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seetell.files import DamagedFile, append_jsonl, as_object
+from seetell.errors import DamagedFile
+from seetell.files import append_jsonl, as_object
 from seetell.generate.prompts import KINDS, Kind
 from seetell.sources.scenes import scene_of, scene_row
 from seetell.types import Scene

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seetell.ask.journal import Journal, read_journal
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.files import write_json
 from seetell.generate.items import copy_items
 from seetell.generate.outcome import ITEMS, JOURNAL, SETTINGS, read_settings

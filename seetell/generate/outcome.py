@@ -16,7 +16,7 @@ from typing import Any
 
 from seetell.ask.journal import Journal, Tally
 from seetell.ask.price import Price
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.files import append_jsonl, as_object, read_json, write_json
 from seetell.generate.items import Item, read_items
 from seetell.generate.parse import Parsed, parse

@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from seetell.config import nearest
-from seetell.console import UsageError
+from seetell.errors import UsageError
 
 Chunker = Callable[[Iterable[str]], Iterator[list[str]]]
 CHUNKERS = ("auto", "spacy", "built-in")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from seetell.ask.chat import Message
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.types import Box, Scene
 
 Kind = Literal["conversation", "detail", "complex", "short"]

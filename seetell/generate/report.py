@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.files import write_atomic
 from seetell.generate.items import Item
 from seetell.generate.outcome import STATES, Counts, Sample

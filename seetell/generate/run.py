@@ -26,7 +26,8 @@ from seetell.ask.journal import Journal
 from seetell.ask.limiter import Limiter
 from seetell.ask.price import Price
 from seetell.ask.request import Request
-from seetell.console import BadInput, UsageError, progress
+from seetell.console import progress
+from seetell.errors import BadInput, UsageError
 from seetell.files import sha256_text, write_atomic, write_json
 from seetell.generate.items import Item, ItemFile, Planned, items_of
 from seetell.generate.outcome import ITEMS, JOURNAL, SETTINGS, outcome, read_settings, write_results

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from seetell.console import SeetellError
+from seetell.errors import SeetellError
 from seetell.infer.engine import Engine
 from seetell.infer.sampling import Sampling
 from seetell.types import Answer, Conversation, Item, Rejected, Turn

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from seetell.console import UsageError
 from seetell.encode.image import ImageProcessor
+from seetell.errors import UsageError
 from seetell.infer.loading import pick_dtype
 from seetell.model.device import pick_device
 from seetell.types import Answer, Item, Rejected

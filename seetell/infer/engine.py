@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seetell.console import BadInput, Failed
+from seetell.errors import BadInput, Failed
 from seetell.infer.cache import GrowingCache
 from seetell.infer.pictures import Picture, Pictures
 from seetell.infer.sampling import Sampling, choose, new_generator

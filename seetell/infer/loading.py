@@ -11,12 +11,13 @@ from pathlib import Path
 
 import torch
 
-from seetell.console import BadInput, UsageError, say
+from seetell.console import say
 from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import own_template
 from seetell.encode.processor import Processor
 from seetell.encode.templates import VICUNA_V1
 from seetell.encode.tokenizer import load_tokenizer
+from seetell.errors import BadInput, UsageError
 from seetell.files import FACTS_FILE
 from seetell.infer.engine import Engine
 from seetell.infer.pictures import Shown

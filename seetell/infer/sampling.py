@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seetell.console import UsageError
+from seetell.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

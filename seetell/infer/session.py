@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.files import read_json, write_json
 from seetell.infer.engine import Completion, Engine, Stream
 from seetell.infer.pictures import Shown, images_of

@@ -26,8 +26,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from seetell.console import BadInput, UsageError
-from seetell.files import FACTS_FILE, DamagedFile, as_object, read_json, sha256_file, sha256_text, write_json
+from seetell.errors import BadInput, UsageError
+from seetell.files import FACTS_FILE, as_object, read_json, sha256_file, sha256_text, write_json
 from seetell.model.layouts import transformers_name
 from seetell.model.quantized import dense_weight, quantize
 from seetell.model.tensors import weight_files
@@ -211,7 +211,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = as_object(read_json(folder / CONFIG)) or {}
         known = str(config["peft_type"]) == "LORA" and int(config["r"]) > 0 and int(config["lora_alpha"]) > 0
-    except (KeyError, TypeError, ValueError, DamagedFile) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{folder / CONFIG} is not an adapter's config ({error}): fetch or save it again.") from None
     if not known:
         raise BadInput(f"{folder / CONFIG} describes another kind of adapter than LoRA, which cannot be opened here.")

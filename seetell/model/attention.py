@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
-from seetell.console import UsageError
+from seetell.errors import UsageError
 from seetell.model.pieces import Kernel, build_kernel, only_rows, whole_documents
 
 NAME = "seetell_packed"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from seetell.console import UsageError
+from seetell.errors import UsageError
 from seetell.model.pieces import causal
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 from transformers import PreTrainedModel
 
-from seetell.console import UsageError
+from seetell.errors import UsageError
 from seetell.model.last_layer import blocks, is_pruned
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h

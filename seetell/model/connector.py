@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seetell.console import UsageError
+from seetell.errors import UsageError
 from seetell.model.layouts import CONNECTORS
 
 

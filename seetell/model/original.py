@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.initialization import no_init_weights
 
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.files import write_json
 from seetell.model.connector import build_connector
 from seetell.model.layouts import CONNECTORS, module_name_of_original, name_in_file, original_name

@@ -27,7 +27,7 @@ from transformers import (
 from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
-from seetell.console import BadInput, SeetellError, ServiceError
+from seetell.errors import BadInput, SeetellError, ServiceError
 from seetell.model.connector import build_connector
 from seetell.model.vlm import VLM
 from seetell.model.weights import processor_constants

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seetell.console import UsageError
+from seetell.errors import UsageError
 
 OUTLIERS_ABOVE = 6.0  # LLM.int8 leaves inputs beyond this in 16 bits
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.files import read_json, write_json
 
 SHARD_SIZE = "5GB"

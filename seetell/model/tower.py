@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPVisionModel, PreTrainedModel, SiglipVisionModel
 
-from seetell.console import UsageError
+from seetell.errors import UsageError
 
 
 def layers_used(vision: PreTrainedModel, feature_layer: int) -> int:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.model.attention import NAME, Attending, Packed, check_language
 from seetell.model.cache import Decode, KeyValueCache, Prefill
 from seetell.model.connector import LinearStack, slots

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForCausalLM, LlavaConfig, PreTrainedConfig
 from transformers.initialization import no_init_weights
 
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.files import as_object, read_json, write_json
 from seetell.model.connector import build_connector
 from seetell.model.layouts import COMPUTED, CONNECTORS, hub_name, module_name, name_in_file

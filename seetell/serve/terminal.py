@@ -11,7 +11,8 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 
-from seetell.console import BadInput, SeetellError, UsageError, say
+from seetell.console import say
+from seetell.errors import BadInput, SeetellError, UsageError
 from seetell.infer.session import ChatSession
 from seetell.types import Image, Rejected
 

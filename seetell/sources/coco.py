@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from seetell.console import BadInput, UsageError
-from seetell.files import DamagedFile, as_list, as_object, read_json, write_atomic, write_json
+from seetell.errors import BadInput, DamagedFile, UsageError
+from seetell.files import as_list, as_object, read_json, write_atomic, write_json
 from seetell.sources.pictures import picture_bytes, suffix_of
 from seetell.types import Box, Image, Scene
 

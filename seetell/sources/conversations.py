@@ -19,8 +19,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from seetell.console import BadInput, UsageError
-from seetell.files import DamagedFile, as_list, as_object, json_text, read_jsonl, write_atomic, writing
+from seetell.errors import BadInput, DamagedFile, UsageError
+from seetell.files import as_list, as_object, json_text, read_jsonl, write_atomic, writing
 from seetell.sources.pictures import suffix_of
 from seetell.sources.shards import is_shards, shard_rows
 from seetell.types import Conversation, Image, Rejected, Role, Scene, Turn

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from seetell.config import nearest
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.files import as_list, as_object, json_text, write_atomic, writing
 from seetell.sources.conversations import (
     TAG,

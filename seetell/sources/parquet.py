@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.files import as_list, as_object
 
 ROWS_PER_GROUP = 1024

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.files import read_bytes
 from seetell.types import Image
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from seetell.console import BadInput
-from seetell.files import DamagedFile, append_jsonl, as_list, as_object, read_jsonl
+from seetell.errors import BadInput, DamagedFile
+from seetell.files import append_jsonl, as_list, as_object, read_jsonl
 from seetell.types import Box, Image, Scene
 
 

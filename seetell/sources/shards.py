@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.files import as_list, as_object
 from seetell.types import Rejected
 

@@ -28,8 +28,9 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from seetell.config import freeze, thaw
-from seetell.console import BadInput, Failed, say
-from seetell.files import DamagedFile, check_manifest, read_json, write_json, write_manifest
+from seetell.console import say
+from seetell.errors import BadInput, DamagedFile, Failed
+from seetell.files import check_manifest, read_json, write_json, write_manifest
 from seetell.train.log import Progress
 from seetell.train.ranks import PATIENCE, Ranks
 from seetell.train.shard_files import kinds, read_shards, start_writing

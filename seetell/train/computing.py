@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import torch
 
-from seetell.console import UsageError, say
+from seetell.console import say
+from seetell.errors import UsageError
 from seetell.model.computing import can_compile, fuse_with_liger, keep_freed_memory, set_computing
 from seetell.model.fp8 import can_multiply
 from seetell.model.frozen import FrozenMatrices

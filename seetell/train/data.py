@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seetell.console import BadInput, progress, say
+from seetell.console import progress, say
 from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
+from seetell.errors import BadInput
 from seetell.sources.conversations import read_conversations
 from seetell.train.recipe import Data, Stage
 from seetell.train.sources import SourceIndex

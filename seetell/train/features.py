@@ -28,8 +28,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from seetell.console import Failed, progress
+from seetell.console import progress
 from seetell.encode.image import ImageProcessor
+from seetell.errors import Failed
 from seetell.files import read_bytes, writing
 from seetell.model.vlm import VLM
 from seetell.train.computing import autocast

@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 
-from seetell.console import BadInput, Failed, progress
+from seetell.console import progress
 from seetell.encode.processor import Processor
+from seetell.errors import BadInput, Failed
 from seetell.model.vlm import VLM
 from seetell.train.checkpoint import Keeper
 from seetell.train.computing import autocast

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, LlavaConfig
 
-from seetell.console import BadInput
 from seetell.encode.tokenizer import Tokenizer
+from seetell.errors import BadInput
 from seetell.model.connector import build_connector
 from seetell.model.parts import ROWS_MULTIPLE, reading, vision_config
 from seetell.model.vlm import VLM

@@ -27,8 +27,8 @@ from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor
 
-from seetell.config import ConfigError
-from seetell.console import Failed, SeetellError, UsageError, console
+from seetell.console import console
+from seetell.errors import Failed, SeetellError, UsageError
 from seetell.model.device import pick_device
 
 # Far longer than anything the ranks do apart (the main one hashing parts, writing a model); a dead rank is noticed
@@ -135,7 +135,7 @@ def _attempt(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
     """A value or a failure that can be sent to other processes."""
     try:
         return work(), None
-    except (SeetellError, ConfigError, OSError) as error:
+    except (SeetellError, OSError) as error:
         return None, error
     except Exception as error:
         return None, Failed(f"A rank failed unexpectedly ({type(error).__name__}: {error}).")

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from seetell.config import ConfigError, nearest
+from seetell.config import nearest
+from seetell.errors import ConfigError
 from seetell.model.layouts import CONNECTORS
 
 SEED_BITS = 63  # what torch's generators take

@@ -17,7 +17,8 @@ import torch
 import transformers
 
 from seetell.config import differences, freeze, thaw
-from seetell.console import UsageError, say
+from seetell.console import say
+from seetell.errors import UsageError
 from seetell.files import MANIFEST, read_json, sha256_file, sha256_text, write_json
 from seetell.model.device import pick_device
 from seetell.train.log import LOGS, has_learned, remove_logs

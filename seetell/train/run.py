@@ -27,8 +27,9 @@ from typing import Any
 import torch
 
 from seetell.config import freeze
-from seetell.console import SeetellError, UsageError, say
+from seetell.console import say
 from seetell.encode.processor import Processor
+from seetell.errors import SeetellError, UsageError
 from seetell.files import MANIFEST, read_json, write_json, write_manifest
 from seetell.model.adapter import save_adapter
 from seetell.model.vlm import VLM

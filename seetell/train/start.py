@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from seetell.console import BadInput, UsageError, say
+from seetell.console import say
 from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import OWN
 from seetell.encode.processor import Processor, template_named
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
+from seetell.errors import BadInput, UsageError
 from seetell.files import FACTS_FILE, as_object, read_json
 from seetell.model.adapter import add_lora, lora_parameters
 from seetell.model.connector import slots

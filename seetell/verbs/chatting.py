@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.infer.loading import LONGEST_ANSWER_TOKENS, load
 from seetell.infer.sampling import Sampling
 from seetell.infer.session import ChatSession

@@ -14,7 +14,8 @@ from typing import Any
 
 from seetell.ask.request import CHARS_PER_TOKEN
 from seetell.config import nearest
-from seetell.console import BadInput, Failed, UsageError, progress, say
+from seetell.console import progress, say
+from seetell.errors import BadInput, Failed, UsageError
 from seetell.files import append_jsonl, as_list, as_object, write_atomic, write_json
 from seetell.generate.check import CONTROL, poison
 from seetell.generate.report import picture_with_boxes

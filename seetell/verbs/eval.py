@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seetell.config import pick
-from seetell.console import BadInput, ServiceError, UsageError, say
+from seetell.console import say
+from seetell.errors import BadInput, ServiceError, UsageError
 from seetell.files import as_object, read_json, sha256_file, write_atomic, write_json
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from seetell.console import UsageError, say
+from seetell.console import say
 from seetell.encode.processor import Processor
+from seetell.errors import UsageError
 from seetell.files import write_atomic, write_manifest
 from seetell.model.adapter import load_any, merge
 from seetell.model.original import TOWER_FOLDER, save_original

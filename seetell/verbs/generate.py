@@ -18,7 +18,8 @@ from seetell.ask.price import Price
 from seetell.ask.replay import Replay
 from seetell.ask.rules import RulesTeacher
 from seetell.config import nearest
-from seetell.console import ServiceError, UsageError, duration, say
+from seetell.console import duration, say
+from seetell.errors import ServiceError, UsageError
 from seetell.generate.bench import bench_run, write_bench
 from seetell.generate.join import join_folders
 from seetell.generate.outcome import JOURNAL

@@ -18,12 +18,13 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from seetell.console import BadInput, SeetellError, ServiceError, UsageError, say
+from seetell.console import say
 from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import own_template
 from seetell.encode.processor import Processor, template_named
 from seetell.encode.templates import VICUNA_V1, Template
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
+from seetell.errors import BadInput, SeetellError, ServiceError, UsageError
 from seetell.files import FACTS_FILE, as_object, read_json, write_manifest
 from seetell.model.original import is_original, load_original, load_projector
 from seetell.model.parts import folder_of

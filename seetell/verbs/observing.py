@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import PIL.Image
 
 from seetell.config import pick
-from seetell.console import BadInput, UsageError
 from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor
 from seetell.encode.templates import TEMPLATES
+from seetell.errors import BadInput, UsageError
 from seetell.evals.run import REFUSED, limited
 from seetell.evals.task import has_truth
 from seetell.evals.tasks import TASKS

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seetell.config import ConfigError, freeze, nearest
+from seetell.config import freeze, nearest
 from seetell.encode.tokenizer import Tokenizer
+from seetell.errors import ConfigError
 from seetell.model.device import pick_device
 from seetell.model.vlm import VLM
 from seetell.train.computing import choose_computing

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seetell.config import pick
-from seetell.console import ServiceError, UsageError, say
+from seetell.console import say
+from seetell.errors import ServiceError, UsageError
 from seetell.evals.task import Files, Graded
 
 

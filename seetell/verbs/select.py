@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seetell.console import BadInput, UsageError, progress, say
+from seetell.console import progress, say
+from seetell.errors import BadInput, UsageError
 from seetell.files import as_object, read_json, read_jsonl, write_atomic, write_json
 from seetell.generate.phrases import make_chunker
 from seetell.generate.select import Choice, choose, curve, forget_reading, read_phrases, taken_of

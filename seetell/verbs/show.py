@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from seetell.config import load_recipe
-from seetell.console import BadInput, UsageError, marked
+from seetell.console import marked
 from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
+from seetell.errors import BadInput, UsageError
 from seetell.model.weights import model_folder
 from seetell.sources.conversations import read_conversations
 from seetell.train.recipe import Data, Model, Recipe, Stage

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seetell.config import ConfigError, apply_sets, load_recipe
+from seetell.config import apply_sets, load_recipe
+from seetell.errors import ConfigError
 from seetell.train.recipe import Recipe
 
 if TYPE_CHECKING:

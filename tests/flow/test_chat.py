@@ -14,11 +14,11 @@ import torch
 
 import seetell
 from seetell import cli
-from seetell.console import UsageError
 from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor
 from seetell.encode.templates import VICUNA_V1
 from seetell.encode.tokenizer import load_tokenizer
+from seetell.errors import SeetellError, UsageError
 from seetell.infer.loading import Model
 from seetell.model.parts import load_parts
 from seetell.model.weights import save_model
@@ -195,7 +195,7 @@ def test_parts_that_do_not_fit_together_are_refused(folder: Path, tmp_path: Path
         (other / file.name).write_bytes(file.read_bytes())
     facts = json.loads((other / "seetell.json").read_text())
     (other / "seetell.json").write_text(json.dumps({**facts, "slots_per_image": 9}))
-    with pytest.raises(seetell.console.SeetellError, match="does not fit together"):  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(SeetellError, match="does not fit together"):
         seetell.load(other)
     with pytest.raises(UsageError, match="no dtype"):
         seetell.load(folder / "model", dtype="float8")

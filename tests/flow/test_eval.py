@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from seetell.cli import main
-from seetell.console import UsageError
 from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor
 from seetell.encode.templates import VICUNA_V1
 from seetell.encode.tokenizer import load_tokenizer
+from seetell.errors import UsageError
 from seetell.evals.run import run as run_task
 from seetell.evals.tasks import TASKS
 from seetell.infer.answerers import OurAnswerer

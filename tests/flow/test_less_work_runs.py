@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seetell.config import ConfigError
+from seetell.errors import ConfigError
 from seetell.files import read_json
 from seetell.model.fp8 import can_multiply
 from seetell.train.recipe import Data, Model, Recipe, Stage

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
 import seetell
-from seetell.config import ConfigError, apply_sets, load_recipe
-from seetell.console import BadInput, UsageError
+from seetell.config import apply_sets, load_recipe
 from seetell.encode.processor import Processor
+from seetell.errors import BadInput, ConfigError, UsageError
 from seetell.files import read_json, write_json
 from seetell.model.adapter import CONFIG, WEIGHTS, load_any, lora_parameters
 from seetell.model.vlm import VLM

@@ -15,8 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from seetell import cli
 from seetell.config import apply_sets
-from seetell.console import BadInput, UsageError
 from seetell.encode.processor import Processor
+from seetell.errors import BadInput, UsageError
 from seetell.evals import drawn_task
 from seetell.files import read_json, read_jsonl
 from seetell.model.vlm import VLM

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seetell.config import ConfigError
+from seetell.errors import ConfigError
 from seetell.verbs.plan import plan
 from seetell.verbs.plan_table import print_plan
 from tests.tiny import tiny_data, tiny_parts

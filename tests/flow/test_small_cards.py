@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 import seetell
-from seetell.config import ConfigError, apply_sets
-from seetell.console import UsageError
+from seetell.config import apply_sets
+from seetell.errors import ConfigError, UsageError
 from seetell.files import read_json
 from seetell.model.adapter import WEIGHTS, load_any, lora_parameters
 from seetell.model.vlm import VLM

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 import seetell
 from seetell.config import apply_sets
-from seetell.console import BadInput, Failed, UsageError
 from seetell.encode.processor import Processor
+from seetell.errors import BadInput, Failed, UsageError
 from seetell.files import read_json, read_jsonl
 from seetell.model.weights import load_model
 from seetell.train import loop

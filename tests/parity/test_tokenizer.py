@@ -9,12 +9,12 @@ import pytest
 import sentencepiece
 from transformers import AutoTokenizer
 
-from seetell.console import BadInput, ServiceError
 from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
 from seetell.encode.templates import TEMPLATES
 from seetell.encode.tokenizer import Tokenizer, convert_sentencepiece, load_tokenizer
+from seetell.errors import BadInput, ServiceError
 from seetell.types import Conversation, Image, Turn
 from tests import tiny_tokenizers
 

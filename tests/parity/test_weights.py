@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration
 
-from seetell.console import BadInput, ServiceError, UsageError
 from seetell.encode.processor import Processor
+from seetell.errors import BadInput, ServiceError, UsageError
 from seetell.model.layouts import hub_name
 from seetell.model.parts import load_parts
 from seetell.model.weights import load_model, own_tensors, save_model

@@ -12,7 +12,7 @@ import pytest
 from seetell.ask import batch
 from seetell.ask.client import Endpoint
 from seetell.ask.journal import read_journal
-from seetell.console import ServiceError, UsageError
+from seetell.errors import ServiceError, UsageError
 from seetell.generate.run import Settings
 from seetell.sources.scenes import write_scenes
 from seetell.verbs import generate as verb

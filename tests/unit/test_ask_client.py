@@ -14,7 +14,7 @@ import pytest
 
 from seetell.ask.chat import Completion, Message
 from seetell.ask.client import Endpoint, RateLimited, Unanswered, retry_after_s, without_secrets
-from seetell.console import ServiceError, UsageError
+from seetell.errors import ServiceError, UsageError
 from tests.mock_teacher import Behaviour, completion, serving
 
 CANARY = "sk-canary-0123456789"

@@ -10,7 +10,7 @@ import pytest
 from seetell.ask.chat import Completion, Message
 from seetell.ask.journal import Journal, read_journal
 from seetell.ask.request import Request
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 
 KEY, OTHER = "0" * 32, "f" * 32
 

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from seetell import cli
-from seetell.config import ConfigError
-from seetell.console import BadInput, Failed, ServiceError, UsageError, console
-from seetell.files import DamagedFile
+from seetell.console import console
+from seetell.errors import BadInput, ConfigError, DamagedFile, Failed, ServiceError, UsageError
 from seetell.verbs import env
 
 VERBS = ("demo", "show", "plan", "train", "chat", "import", "export", "env")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from seetell.config import ConfigError, apply_sets, differences, freeze, load_recipe, pick, shipped_recipes, thaw
+from seetell.config import apply_sets, differences, freeze, load_recipe, pick, shipped_recipes, thaw
+from seetell.errors import ConfigError
 from seetell.train.recipe import Data, Lora, Model, Recipe, Stage
 
 SHIPPED = (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from seetell import console as told
-from seetell.console import BadInput, Failed, SeetellError, ServiceError, UsageError, duration, marked, progress, say
+from seetell.console import duration, marked, progress, say
+from seetell.errors import BadInput, Failed, SeetellError, ServiceError, UsageError
 
 
 def test_each_failure_has_its_exit_code() -> None:

@@ -12,8 +12,8 @@ import PIL.Image
 import pytest
 import torch
 
-from seetell.console import BadInput, UsageError
 from seetell.encode.image import DECODINGS, ImageProcessor
+from seetell.errors import BadInput, UsageError
 from seetell.types import Image, Rejected
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from seetell.console import UsageError
 from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import JinjaTemplate, own_template
 from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
 from seetell.encode.templates import TEMPLATES, Span, render
 from seetell.encode.tokenizer import Tokenizer
+from seetell.errors import UsageError
 from seetell.types import Conversation, Image, Rejected, Turn
 from tests import tiny_tokenizers
 

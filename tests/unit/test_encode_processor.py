@@ -8,13 +8,12 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 from transformers import PreTrainedTokenizerFast
 
-from seetell.config import ConfigError
-from seetell.console import BadInput, UsageError
 from seetell.encode.image import ImageProcessor
-from seetell.encode.processor import HalfSupervised, Processor, template_named
+from seetell.encode.processor import Processor, template_named
 from seetell.encode.sample import Sample
 from seetell.encode.templates import EOS, TEMPLATES, ChatTemplate, Control, first_rounds
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
+from seetell.errors import BadInput, ConfigError, HalfSupervised, UsageError
 from seetell.types import Conversation, Image, Rejected, Turn
 from tests import tiny_tokenizers
 

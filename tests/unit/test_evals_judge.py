@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seetell.ask.chat import Completion, Message
-from seetell.console import BadInput, ServiceError
+from seetell.errors import BadInput, ServiceError
 from seetell.evals.judge import Judge, fences, pair_prompt, without_fences
 from seetell.evals.llava_bench import TASK, prompt, verdict
 from seetell.evals.rules_judge import RulesJudge, statements, weigh

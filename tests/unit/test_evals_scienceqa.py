@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from seetell.ask.chat import Completion, Message
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.evals.ensembles import Joined, complement, judged
 from seetell.evals.judge import Judge
 from seetell.evals.scienceqa import TASK, answer_text, parse, problem_items, question_text

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seetell import files
-from seetell.files import DamagedFile
+from seetell.errors import DamagedFile
 
 ROWS = st.lists(
     st.dictionaries(st.text(max_size=3), st.text(max_size=8) | st.integers() | st.none(), max_size=3), max_size=6

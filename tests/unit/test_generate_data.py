@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image as Pillow
 
-from seetell.console import BadInput, Failed, UsageError
+from seetell.errors import BadInput, Failed, UsageError
 from seetell.sources.formats import Row, read_any
 from seetell.verbs.data import browse, check, convert, picture_key, stats
 

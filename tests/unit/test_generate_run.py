@@ -9,8 +9,7 @@ import pytest
 
 from seetell.ask.journal import Journal, read_journal
 from seetell.ask.price import Price, price_of
-from seetell.console import BadInput, ServiceError, UsageError
-from seetell.files import DamagedFile
+from seetell.errors import BadInput, DamagedFile, ServiceError, UsageError
 from seetell.generate.bench import write_bench
 from seetell.generate.run import Run, Settings, reparse
 from seetell.sources.conversations import read_conversations

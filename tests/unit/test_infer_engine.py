@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seetell.console import BadInput, Failed
+from seetell.errors import BadInput, Failed
 from seetell.infer.answerers import OurAnswerer
 from seetell.infer.engine import Completion, Engine
 from seetell.infer.sampling import Sampling

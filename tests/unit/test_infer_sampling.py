@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seetell.console import UsageError
+from seetell.errors import UsageError
 from seetell.infer.sampling import Sampling, choose, draw, new_generator
 
 LOGITS = torch.log(torch.tensor([0.1, 0.5, 0.15, 0.25]))

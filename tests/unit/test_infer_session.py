@@ -8,7 +8,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from seetell.console import BadInput
+from seetell.errors import BadInput
 from seetell.infer.sampling import Sampling
 from seetell.infer.session import ChatSession
 from seetell.types import Conversation, Image, Turn

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Dinov2Config, Dinov2Model, Gemma2Config, GptOssConfig
 
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.model.cache import KeyValueCache
 from seetell.model.connector import build_connector, slots
 from seetell.model.layouts import CONNECTORS

@@ -11,7 +11,7 @@ import pytest
 
 from seetell.ask.chat import Completion, Message
 from seetell.ask.rules_read import read_kind
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.generate.parse import Parsed, parse
 from seetell.generate.prompts import KINDS, SHIPPED, Kind, PromptSet, context
 from seetell.types import Box, Image, Scene

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.generate import select as selecting
 from seetell.generate.phrases import make_chunker, noun_phrases, singular
 from seetell.generate.select import choose, hash_of, read_phrases

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.sources.coco import read_coco, write_coco
 from seetell.sources.scenes import scene_of
 from seetell.types import Box, Image, Scene

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seetell.console import BadInput, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.sources import conversations
 from seetell.sources.conversations import captions_as_pairs, read_conversations, write_conversations
 from seetell.types import Conversation, Image, Rejected, Scene, Turn

@@ -16,8 +16,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seetell.console import BadInput
 from seetell.encode.image import ImageProcessor
+from seetell.errors import BadInput
 from seetell.files import read_bytes
 from seetell.sources.conversations import read_conversations
 from seetell.sources.shards import is_shards, shard_files

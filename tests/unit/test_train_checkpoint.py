@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from seetell.console import BadInput, Failed
+from seetell.errors import BadInput, Failed
 from seetell.train.checkpoint import Keeper, full_disk_told, load_checkpoint
 from seetell.train.log import Progress
 from seetell.train.optimizer import build_optimizer, choose_what_learns

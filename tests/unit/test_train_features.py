@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from seetell.console import Failed
 from seetell.encode.image import ImageProcessor
+from seetell.errors import Failed
 from seetell.train import features as features_module
 from seetell.train.features import Eye, Features
 from seetell.train.ranks import Ranks
