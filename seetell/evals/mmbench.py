@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 from seetell.errors import BadInput
-from seetell.evals.choices import LETTERS, TAIL, choices_of, letter_of, question_text, score
+from seetell.evals.choices import LETTERS, TAIL, choices_of, facts_of_choices, letter_of, question_text, score
 from seetell.evals.rows import read_tsv
 from seetell.evals.spreadsheet import write_spreadsheet
 from seetell.evals.task import Score, Tally, Task
@@ -42,7 +44,7 @@ def _items(data: Path, tail: str, language: str) -> list[Item]:
     pictures: dict[str, bytes] = {}
     asked: list[Item] = []
     for row in read_tsv(path):
-        choices = [row[letter] for letter in LETTERS if (row.get(letter) or "").strip().lower() not in ABSENT]
+        choices = _choices(row)
         hint = row.get("hint") or ""
         if not choices or not row.get("question"):
             raise BadInput(f"{path}: row {row.get('index')} has no question or no choices.")
@@ -51,18 +53,37 @@ def _items(data: Path, tail: str, language: str) -> list[Item]:
                 id=row["index"],
                 question=question_text(row["question"], choices, "" if hint.lower() in ABSENT else hint, tail),
                 images=(Image(data=_picture(row, pictures, path)),),
-                accepted=(answer,) if (answer := (row.get("answer") or "").strip()) in tuple(LETTERS) else (),
+                accepted=_accepted(row, choices, path),
                 kind=row.get("category") or "",
                 group=row["index"],
                 facts={
-                    "choices": "\n".join(choices),
-                    "columns": "\n".join(["accuracy", *([row["category"]] if row.get("category") else [])]),
+                    **facts_of_choices(choices, ["accuracy", *filter(None, (row.get("category"),))]),
                     "hint": hint,
                     "asked": row["question"],
                 },
             )
         )
     return asked
+
+
+def _choices(row: Mapping[str, str]) -> list[str]:
+    """The row's choices up to the first absent one, as the owner reads them: so each keeps its letter."""
+    return [row[letter] for letter in takewhile(lambda letter: _there(row.get(letter)), LETTERS)]
+
+
+def _there(cell: str | None) -> bool:
+    return (cell or "").strip().lower() not in ABSENT
+
+
+def _accepted(row: Mapping[str, str], choices: Sequence[str], path: Path) -> tuple[str, ...]:
+    """The right letter; none where the split keeps its answers to itself."""
+    answer = (row.get("answer") or "").strip()
+    if not _there(answer):
+        return ()
+    if answer not in tuple(LETTERS[: len(choices)]):
+        raise BadInput(f"{path}: the answer of row {row.get('index')} is {answer!r}, and its choices end at "
+                       f"{LETTERS[len(choices) - 1]}.")  # fmt: skip
+    return (answer,)
 
 
 def _file(data: Path, language: str) -> Path:
@@ -95,7 +116,7 @@ def _rotations(item: Item) -> list[Item]:
         accepted = tuple(LETTERS[(LETTERS.index(letter) - by) % len(choices)] for letter in item.accepted)
         hint = item.facts["hint"]
         question = question_text(item.facts["asked"], order, "" if hint.lower() in ABSENT else hint)
-        facts = {**item.facts, "choices": "\n".join(order)}
+        facts = {**item.facts, "choices": json.dumps(order)}
         turned.append(replace(item, id=f"{item.id}/{by}", question=question, accepted=accepted, facts=facts))
     return turned
 

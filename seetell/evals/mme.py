@@ -27,7 +27,7 @@ from seetell.evals.task import (
     right_or_wrong,
     summed,
 )
-from seetell.evals.yes_no import SHORT_TAIL, mme_says
+from seetell.evals.yes_no import SHORT_TAIL, label, mme_says
 from seetell.types import Answer, Item
 
 PERCEPTION = ("existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR")
@@ -97,7 +97,9 @@ def _truth(folder: Path) -> dict[Key, str]:
                 raise DamagedFile(
                     f"{path} has an odd number of questions about {one[0]}: MME asks two of each picture."
                 )
-        table |= by_key((((path.stem, row[0], folded(row[1])), row[2].lower()) for row in rows), path, "the question")
+        table |= by_key(
+            (((path.stem, row[0], folded(row[1])), label(row[2], path)) for row in rows), path, "the question"
+        )
     return table
 
 

@@ -113,7 +113,7 @@ def gqa_items(data: Path) -> list[Item]:
                 id=number,
                 question=f"{named(row, 'question', path)}\n{SHORT_TAIL}",
                 images=(picture_in((data / "images",), f"{picture}.jpg"),),
-                accepted=(str(row["answer"]),) if row.get("answer") else (),
+                accepted=(named(row, "answer", path),) if row.get("answer") else (),
                 group=picture,
             )
         )

@@ -16,7 +16,7 @@ import numpy as np
 from seetell.errors import BadInput
 from seetell.evals.rows import by_key, named, picture_in, read_rows
 from seetell.evals.task import Files, Graded, Number, Score, Task, Totals, ratio
-from seetell.evals.yes_no import SHORT_TAIL, pope_says_yes
+from seetell.evals.yes_no import SHORT_TAIL, label, pope_says_yes
 from seetell.types import Answer, Item
 
 SPLITS = ("adversarial", "popular", "random")
@@ -61,12 +61,12 @@ def _items(data: Path, splits: Sequence[str]) -> list[Item]:
             id=f"{split}/{picture}/{question}",
             question=f"{question}\n{SHORT_TAIL}",
             images=(picture_in(folders, picture),),
-            accepted=(label,),
+            accepted=(truth,),
             kind=split,
             group=picture,
         )
         for split in splits
-        for (picture, question), label in _truth(data, split).items()
+        for (picture, question), truth in _truth(data, split).items()
     ]
 
 
@@ -76,7 +76,7 @@ def _truth(folder: Path, split: str) -> dict[tuple[str, str], str]:
         raise BadInput(f"{folder} holds no coco_pope_{split}.json; docs/data.md says where its owner publishes it.")
     path /= f"coco_pope_{split}.json"
     pairs = (
-        ((named(row, "image", path), _folded(named(row, "text", path))), named(row, "label", path).strip().lower())
+        ((named(row, "image", path), _folded(named(row, "text", path))), label(named(row, "label", path), path))
         for row in read_rows(path)
     )
     return by_key(pairs, path, "the picture and question")

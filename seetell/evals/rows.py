@@ -74,10 +74,17 @@ def read_tsv(path: Path) -> Iterator[dict[str, str]]:
 
 
 def named(row: Mapping[str, Any], name: str, path: Path) -> str:
-    """What a row says under a name, as text."""
-    if row.get(name) is None:
-        raise DamagedFile(f"{path} has a row without `{name}`: {json.dumps(row, ensure_ascii=False)[:QUOTE_CHARS]}")
-    return str(row[name])
+    """What a row says under a name, as text; a number is text too, a list, an object or true is not."""
+    value = row.get(name)
+    if value is None:
+        raise DamagedFile(f"{path} has a row without `{name}`: {_quoted(row)}")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise DamagedFile(f"{path} has a row whose `{name}` should be text: {_quoted(row)}")
+    return str(value)
+
+
+def _quoted(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False)[:QUOTE_CHARS]
 
 
 def by_key(pairs: Iterable[tuple[Key, Value]], path: Path, what: str) -> dict[Key, Value]:

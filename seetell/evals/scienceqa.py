@@ -213,7 +213,7 @@ def texts_of(path: Path) -> dict[str, str]:
     file = read_object_or_rows(path)
     outputs = as_object(file.get("outputs")) if isinstance(file, dict) else None
     if outputs is not None:
-        return {pid: str(text) for pid, text in outputs.items()}
+        return {pid: named(outputs, pid, path) for pid in outputs}
     rows = [file] if isinstance(file, dict) else file
     pairs = ((named(row, "question_id", path), named(row, "text", path)) for row in rows)
     return by_key(pairs, path, "the question")

@@ -6,10 +6,12 @@ Source: Li et al. 2023, arXiv:2307.16125.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from seetell.evals.choices import question_text, score
+from seetell.errors import BadInput
+from seetell.evals.choices import LETTERS, facts_of_choices, question_text, score
 from seetell.evals.rows import found_in, list_under, named, picture_in, read_object
 from seetell.evals.task import Number, Task, Totals, shares
 from seetell.files import append_jsonl, as_object
@@ -26,7 +28,7 @@ def items(data: Path) -> list[Item]:
 
 
 def _item(row: Mapping[str, Any], kinds: Mapping[str, str], data: Path, path: Path) -> Item:
-    choices = [named(row, choice, path) for choice in CHOICES if row.get(choice) is not None]
+    choices = [named(row, choice, path) for choice in takewhile(lambda choice: row.get(choice) is not None, CHOICES)]
     sort, picture = named(row, "data_type", path), named(row, "data_id", path)
     video = sort != "image"
     folders = (data / "SEED-Bench-video-image",) if video else (data / "SEED-Bench-image", data / "images")
@@ -36,14 +38,22 @@ def _item(row: Mapping[str, Any], kinds: Mapping[str, str], data: Path, path: Pa
         id=number,
         question=question_text(named(row, "question", path), choices),
         images=(picture_in(folders, f"{number}.png" if video else picture),),
-        accepted=(str(row["answer"]),) if row.get("answer") else (),
+        accepted=_accepted(row, choices, path),
         kind=kind,
         group=picture,
-        facts={
-            "choices": "\n".join(choices),
-            "columns": "\n".join(filter(None, ("video" if video else "image", "all", kind))),
-        },
+        facts=facts_of_choices(choices, [*filter(None, ("video" if video else "image", "all", kind))]),
     )
+
+
+def _accepted(row: Mapping[str, Any], choices: Sequence[str], path: Path) -> tuple[str, ...]:
+    """The right letter; none where the file keeps its answers to itself."""
+    if not row.get("answer"):
+        return ()
+    answer = named(row, "answer", path)
+    if answer not in tuple(LETTERS[: len(choices)]):
+        raise BadInput(f"{path}: the answer of question {row['question_id']} is {answer!r}, which is none of its "
+                       f"{len(choices)} choices' letters.")  # fmt: skip
+    return (answer,)
 
 
 def metrics(totals: Totals) -> dict[str, Number]:

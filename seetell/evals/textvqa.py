@@ -41,7 +41,7 @@ def items(data: Path) -> list[Item]:
 def _items(questions: Path, answers: Path, data: Path) -> list[Item]:
     """From two files, each in the VQA challenge's format or the release's own, which holds both under `data`."""
     people = {named(row, "question_id", answers): _people(row, answers) for row in _listed(answers, "annotations")}
-    return [_item(row, people, data) for row in _listed(questions, "questions")]
+    return [_item(row, people, data, questions) for row in _listed(questions, "questions")]
 
 
 def _listed(path: Path, name: str) -> list[dict[str, Any]]:
@@ -57,12 +57,12 @@ def items_with_ocr(data: Path) -> list[Item]:
 
 
 def _with_tokens(item: Item, tokens: str) -> Item:
-    question, tail = item.question.split("\n")
+    question, _, tail = item.question.rpartition("\n")
     return replace(item, question=f"{question}\n{OCR_LINE}{tokens}\n{tail}")
 
 
-def _item(row: Mapping[str, Any], people: Mapping[str, tuple[str, ...]], data: Path) -> Item:
-    number, picture, question = str(row["question_id"]), str(row["image_id"]), str(row["question"])
+def _item(row: Mapping[str, Any], people: Mapping[str, tuple[str, ...]], data: Path, path: Path) -> Item:
+    number, picture, question = (named(row, name, path) for name in ("question_id", "image_id", "question"))
     if number not in people:
         raise BadInput(f"TextVQA question {number} has no people's answers.")
     folders = (data / "train_images", data / "images")

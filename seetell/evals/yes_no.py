@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from seetell.errors import DamagedFile
+
 SHORT_TAIL = "Answer the question using a single word or phrase."
+
+
+def label(text: str, path: Path) -> str:
+    """A truth file's `yes` or `no`; any other word would count as one of the two in silence."""
+    said = text.strip().lower()
+    if said not in ("yes", "no"):
+        raise DamagedFile(f"{path} has the label {text[:40]!r}, where yes or no should stand.")
+    return said
 
 
 def pope_says_yes(text: str) -> bool:

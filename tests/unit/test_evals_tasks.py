@@ -144,7 +144,7 @@ def test_circular_is_right_only_in_all_rotations(tmp_path: Path) -> None:
     assert len(items) == 15
     always_a = task.grade(items, [Answer(item.id, "A") for item in items])
     assert always_a.metrics["accuracy"] == 0
-    texts = {item.id: item.facts["choices"].split("\n")["ABC".index(item.accepted[0])] for item in items}
+    texts = {item.id: json.loads(item.facts["choices"])["ABC".index(item.accepted[0])] for item in items}
     assert [texts[f"0/{by}"] for by in range(3)] == ["red"] * 3
 
 
