@@ -127,7 +127,7 @@ class Instant:
     name = "instant"
 
     async def complete(
-        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+        self, messages: Sequence[Message], *, temperature: float | None = 0.0, max_tokens: int | None = None
     ) -> Completion:
         del messages, temperature, max_tokens
         return Completion("Question:\nWhat is it?\n===\nAnswer:\nA cat on a mat.\n===", "stop", 1000, 20)

@@ -98,7 +98,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was said to an item; `finish_reason` is "stop" or "length"."""
+    """What was said to an item; `finish_reason` is "stop", "length", or "refused" where it could not be asked."""
 
     item_id: str
     text: str
@@ -123,6 +123,12 @@ class Unscored:
     item_id: str
     reason: str
     raw: str = field(default="", repr=False)
+
+    @property
+    def why(self) -> str:
+        """The reason with the first words of what it stands on."""
+        words = " ".join(self.raw.split())[:200].rstrip(".")
+        return f"{self.reason}: {words}." if words else f"{self.reason}."
 
 
 @runtime_checkable

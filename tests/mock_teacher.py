@@ -47,6 +47,7 @@ class Behaviour:
     seed: int = 0
     fixed: bool = False  # one reply for all, without reading the request: for timing
     answer: Callable[[Messages], str] | None = None
+    refuses: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None  # a request's body -> the error of a 400
 
 
 class Teacher:
@@ -94,8 +95,11 @@ class Teacher:
         request = json.loads(body)
         if len(self.bodies) < 100:
             self.bodies.append({**request, "headers": head.decode()})
-        prompt = "\n".join(message["content"] for message in request["messages"])
+        prompt = "\n".join(str(message["content"]) for message in request["messages"])
         self.received[prompt] += 1
+        if self.behaviour.refuses is not None and (error := self.behaviour.refuses(request)) is not None:
+            self.counts["refused"] += 1
+            return await send(writer, 400, {"error": error})
         if not self._admit():
             self.counts["over the rate"] += 1
             return await send(

@@ -24,7 +24,7 @@ class Teacher:
         self.bad, self.tokens, self.asked = bad, tokens, 0
 
     async def complete(
-        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+        self, messages: Sequence[Message], *, temperature: float | None = 0.0, max_tokens: int | None = None
     ) -> Completion:
         del temperature, max_tokens
         self.asked += 1

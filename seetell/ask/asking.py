@@ -3,7 +3,8 @@
 One loop sends: what is due again first, then what is new, when the limiter lets it. Every reply goes to the journal
 before anybody hears of it. What happens to a request is one of four things: it is answered; it is given up after
 `tries` transport errors (and counted, and asked again by the next run); it waits, because somebody stopped the run; or
-the service refuses it for good, which stops the run. A stop lets what is under way come home: it is paid for.
+the service refuses it. What it refuses is given up and the others go on; where it has answered nothing yet, or takes
+nothing at all (a wrong key, no money), the run stops. A stop lets what is under way come home: it is paid for.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from seetell.ask.chat import ChatModel, Completion
-from seetell.ask.client import RateLimited, Unanswered
+from seetell.ask.client import RateLimited, Refused, Unanswered
 from seetell.ask.journal import Journal
 from seetell.ask.limiter import Health, Limiter
 from seetell.ask.request import Request, counted
@@ -24,6 +25,7 @@ from seetell.errors import ServiceError
 
 TRIES = 8
 FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S = 0.5, 30.0
+REFUSALS_TO_STOP = 3
 MOST_WAITING = 1000  # requests waiting to be sent again: with more, nothing new is begun
 
 
@@ -56,7 +58,8 @@ class Asker:
         self.stopped = ""
         self._health = Health()
         self._due: list[tuple[float, int, Ask]] = []
-        self._number = 0
+        self._number = self._refusals = 0
+        self._answered = False
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: BaseException | None = None
@@ -136,6 +139,9 @@ class Asker:
         except Unanswered as error:
             self.limiter.admitted(left_at)
             self._lost(ask, error)
+        except Refused as error:
+            self.limiter.admitted(left_at)
+            self._turned_down(ask, error)
         except ServiceError as error:
             self._stop(str(error))
         else:
@@ -144,6 +150,7 @@ class Asker:
             seconds = self.limiter.clock() - left_at
             self.journal.answered(ask.key, completion, of=ask.of, again=ask.again, seconds=seconds)
             self._health.sick(error=False)
+            self._answered = True
             self._completion_tokens += 0.05 * (completion.completion_tokens - self._completion_tokens)
             too_few = completion.prompt_tokens + completion.completion_tokens - tokens
             self.hearing.answered(ask, completion)
@@ -156,11 +163,21 @@ class Asker:
             self._stop(f"The endpoint is sick: most of the last requests had no answer (the last one: {error}).")
         ask.tries += 1
         if ask.tries >= TRIES:
-            self.journal.failed(ask.key if not ask.of else ask.of, error.reason)
-            self.hearing.failed(ask, error.reason)
+            self._give_up(ask, error.reason)
             return
         back_off_s = min(LONGEST_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** (ask.tries - 1)) * self._rng.uniform(0.5, 1.0)
         self._later(ask, max(back_off_s, error.retry_after_s or 0.0))
+
+    def _turned_down(self, ask: Ask, error: Refused) -> None:
+        """A request that another try would not mend. A few refusals before any answer: it is not about this one."""
+        self._refusals += 1
+        if self._health.sick(error=True) or (not self._answered and self._refusals >= REFUSALS_TO_STOP):
+            self._stop(str(error))
+        self._give_up(ask, error.reason)
+
+    def _give_up(self, ask: Ask, reason: str) -> None:
+        self.journal.failed(ask.key if not ask.of else ask.of, reason)
+        self.hearing.failed(ask, reason)
 
     def _later(self, ask: Ask, seconds: float) -> None:
         self._number += 1

@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 
 from seetell.ask.asking import Ask
 from seetell.ask.chat import Completion, Message
-from seetell.ask.client import Endpoint, token_count
+from seetell.ask.client import MAX_DETAIL_CHARS, Endpoint, token_count
 from seetell.ask.journal import Journal
 from seetell.ask.request import Request, counted
+from seetell.ask.service import TOO_LONG, is_over_length
 from seetell.errors import BadInput, ServiceError, UsageError
 from seetell.files import as_list, as_object, read_json, read_jsonl, write_json
 
@@ -133,12 +134,27 @@ def _take(journal: Journal, text: str, asked: _Asked) -> None:
             continue
         journal.sent(key)
         response = as_object(row.get("response")) or {}
-        completion = _completion(as_object(response.get("body")) or {})
-        if response.get("status_code") == 200 and completion is not None:
+        status, body = response.get("status_code"), as_object(response.get("body")) or {}
+        completion = _completion(body) if status == 200 else _too_long(status, body)
+        if completion is not None:
             journal.answered(key, counted(asked.clean(completion), asked.prompt_tokens.get(key, 0)), **repeat)
         else:
-            status = response.get("status_code")
-            journal.failed(first, f"status {status}" if status not in (None, 200) else "batch request failed")
+            why = f"status {status}" if status not in (None, 200) else "batch request failed"
+            told = asked.clean(Completion(_sentence(body))).text
+            journal.failed(first, f"{why}: {told}" if told else why)
+
+
+def _sentence(body: dict[str, Any]) -> str:
+    """The provider's own, where a request failed."""
+    told = (as_object(body.get("error")) or {}).get("message")
+    return " ".join(told.split())[:MAX_DETAIL_CHARS].rstrip(".") if isinstance(told, str) else ""
+
+
+def _too_long(status: Any, body: dict[str, Any]) -> Completion | None:
+    """A request that is longer than the provider reads has its answer, as if it had been asked one by one."""
+    code = (as_object(body.get("error")) or {}).get("code")
+    over = isinstance(status, int) and is_over_length(status, f"{code} {_sentence(body)}")
+    return Completion(_sentence(body), TOO_LONG) if over else None
 
 
 def _completion(body: dict[str, Any]) -> Completion | None:

@@ -24,8 +24,9 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A reply as it arrived. `finish_reason` is the service's word: "stop" when the writer was done, "length" when
-    the token limit cut it off, "content_filter" when the service withheld it. `estimated` says that it did not count
-    its tokens, and we did."""
+    the token limit cut it off, "content_filter" when the service withheld it, "too_long" when the request is longer
+    than the service reads (`text` is then the service's sentence). `estimated` says that it did not count its tokens,
+    and we did."""
 
     text: str
     finish_reason: str = "stop"
@@ -43,5 +44,5 @@ class ChatModel(Protocol):
     def name(self) -> str: ...
 
     async def complete(
-        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+        self, messages: Sequence[Message], *, temperature: float | None = 0.0, max_tokens: int | None = None
     ) -> Completion: ...

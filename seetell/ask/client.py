@@ -1,8 +1,12 @@
 """A `ChatModel` behind a URL that speaks OpenAI's chat completions: a provider, a vLLM server, a fleet of them.
 
 The `openai` SDK does the talking, its own retries off. What can go wrong has two classes here: `Unanswered` is worth
-another try (429, 5xx, a timeout, a broken connection or body), `ServiceError` is not (a wrong key, a request that the
-service does not understand, an account without money). A reply is anything that arrived whole, also an empty one.
+another try (429, 5xx, a timeout, a broken connection or body), `ServiceError` is not (a wrong key, an account without
+money; `Refused`: a request that the service does not take). A reply is anything that arrived whole, also an empty one,
+and also that a service withheld it or that the request is too long for it.
+
+Before a request counts as refused, what its refusal names is left out and it is sent again (`service.py`): once for all
+that this client asks.
 
 The key comes from the environment, stays in this object, and is blotted out of every text that comes back; of replies
 only when it is long enough to be a secret, for a local server's "none" is a word.
@@ -10,6 +14,7 @@ only when it is long enough to be a secret, for a local server's "none" is a wor
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +25,8 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from seetell.ask.chat import Completion, Message
+from seetell.ask.service import MOST_LESSONS, TOO_LONG, Ways, is_over_length
+from seetell.console import say
 from seetell.errors import ServiceError, UsageError
 from seetell.files import as_list, as_object
 
@@ -29,7 +36,9 @@ DEFAULT_TIMEOUT_S = 120.0
 MAX_DETAIL_CHARS = 200
 NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 WITHHELD = ("content_filter", "content_policy_violation")
+REFUSED = "refused"  # what the reason of such a request begins with
 WORTH_ANOTHER_TRY = (408, 409, 425)
+TEACHING = (400, 422, 500)  # llama.cpp says 500 where a chat template has no system role
 
 
 class Unanswered(Exception):
@@ -38,6 +47,14 @@ class Unanswered(Exception):
     def __init__(self, reason: str, detail: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason, self.retry_after_s = reason, retry_after_s
+
+
+class Refused(ServiceError):
+    """The service does not take this request; it may well take others. `reason` is what reports count by."""
+
+    def __init__(self, sentence: str, reason: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 class RateLimited(Unanswered):
@@ -66,24 +83,19 @@ class Endpoint:
         self._name, self.base_url, self.timeout_s = model, base_url, timeout_s
         self._concurrency, self._key_variable = concurrency, key_variable
         self._client: Any = None
+        self._ways = Ways()
 
     @property
     def name(self) -> str:
         return self._name
 
     async def complete(
-        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+        self, messages: Sequence[Message], *, temperature: float | None = 0.0, max_tokens: int | None = None
     ) -> Completion:
         import openai
 
-        limit: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
         try:
-            reply = await self.open().chat.completions.create(
-                model=self._name,
-                messages=[{"role": message.role, "content": message.content} for message in messages],
-                temperature=temperature,
-                **limit,
-            )
+            return self._completion(await self._create(messages, temperature, max_tokens))
         except openai.APIStatusError as error:
             return self._status(error)
         except openai.APITimeoutError:
@@ -92,7 +104,32 @@ class Endpoint:
             raise Unanswered("connection lost", self._clean(str(error.__cause__ or error))) from None
         except (openai.OpenAIError, ValueError) as error:  # the body is not what its header says
             raise Unanswered("broken reply", self._clean(str(error))) from None
-        return self._completion(reply)
+
+    async def _create(self, messages: Sequence[Message], temperature: float | None, max_tokens: int | None) -> Any:
+        """The service's reply, in the ways that it takes: what its refusals teach is tried before one counts."""
+        import openai
+
+        for lessons_left in reversed(range(MOST_LESSONS + 1)):
+            ways = self._ways
+            body = ways.body(messages, temperature, max_tokens)
+            try:
+                return await self.open().chat.completions.create(model=self._name, **body)
+            except openai.APIStatusError as error:
+                if not (lessons_left and self._learns(ways, body, error)):
+                    raise
+        raise AssertionError("the last lesson is followed by a raise")
+
+    def _learns(self, ways: Ways, body: dict[str, Any], error: Any) -> bool:
+        """Whether the refusal of a body that was sent in these ways says how to send it instead."""
+        sentence = _refusal_text(error)
+        if int(error.status_code) not in TEACHING or is_over_length(int(error.status_code), sentence):
+            return False
+        fields, lesson = ways.lesson(sentence, body)
+        better = self._ways.after(fields)
+        if fields and better != self._ways:  # the first of many that were under way
+            self._ways = better
+            say(f"{self._name} {lesson}.")
+        return bool(fields)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -140,13 +177,18 @@ class Endpoint:
         detail = self._clean(_told(error))
         if status == 400 and any(word in code for word in WITHHELD):
             return Completion("", "content_filter", model=self._name)
+        if is_over_length(status, f"{code} {detail}"):
+            return Completion(detail, TOO_LONG, model=self._name)
         if status == 429 and not any(word in (code, error.type) for word in NO_MONEY):
             raise RateLimited("rate limited", detail, retry_after_s(error.response.headers)) from None
         if status >= 500 or status in WORTH_ANOTHER_TRY:
             raise Unanswered(f"status {status}", detail, retry_after_s(error.response.headers)) from None
-        raise self._refusal(status, detail) from None
+        sentence = self._refusal(status, detail)
+        if status in TEACHING:
+            raise Refused(sentence, f"{REFUSED} ({status}{f', {detail}' if detail else ''})") from None
+        raise ServiceError(sentence) from None
 
-    def _refusal(self, status: int, detail: str) -> ServiceError:
+    def _refusal(self, status: int, detail: str) -> str:
         where = without_secrets(self.base_url) if self.base_url else "the provider"
         advice = {
             401: f"check the key in {self._key_variable}",
@@ -155,7 +197,7 @@ class Endpoint:
             402: "the account has no money left",
             429: "the account has no money left",
         }.get(status, "the request is not one that it takes")
-        return ServiceError(f"{where} refuses to answer ({status}, {detail or 'no reason given'}): {advice}.")
+        return f"{where} refuses to answer ({status}, {detail or 'no reason given'}): {advice}."
 
     def _clean(self, text: str) -> str:
         return self.without_key(" ".join(text.split()))[:MAX_DETAIL_CHARS].rstrip(".")
@@ -225,7 +267,14 @@ def _told(error: Any) -> str:
     body = as_object(error.body) or {}
     inner = as_object(body.get("error")) or body
     message = inner.get("message") or inner.get("detail")
+    if isinstance(message, list | dict):  # as FastAPI's servers tell which fields they do not take
+        return json.dumps(message, ensure_ascii=False)
     return message if isinstance(message, str) else str(error.message)
+
+
+def _refusal_text(error: Any) -> str:
+    """Everything in a refusal that may name what is not taken: the parameter, the code and the sentence."""
+    return " ".join(map(str, filter(None, (error.code, error.param, _told(error)))))
 
 
 def token_count(value: Any) -> int:

@@ -41,7 +41,7 @@ class Replay:
             raise BadInput(f"{path} is not a file of canned replies, rows with a 'text': {error}") from None
 
     async def complete(
-        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+        self, messages: Sequence[Message], *, temperature: float | None = 0.0, max_tokens: int | None = None
     ) -> Completion:
         del temperature, max_tokens
         asked = messages[-1].content

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seetell.ask.chat import Completion, Message
+from seetell.ask.service import Ways
 
 CHARS_PER_TOKEN = 4  # of English prose, near enough for an estimate
 TOKENS_PER_MESSAGE = 4  # what chat templates put around one
@@ -26,7 +27,7 @@ class Request:
 
     model: str
     messages: tuple[Message, ...]
-    temperature: float = 0.0
+    temperature: float | None = 0.0  # None leaves it to the service
     max_tokens: int | None = None
     again: str = ""
 
@@ -44,9 +45,7 @@ class Request:
 
     def body(self) -> dict[str, Any]:
         """The request in the words of the chat completions interface."""
-        limit = {} if self.max_tokens is None else {"max_tokens": self.max_tokens}
-        messages = [{"role": message.role, "content": message.content} for message in self.messages]
-        return {"model": self.model, "messages": messages, "temperature": self.temperature, **limit}
+        return {"model": self.model, **Ways().body(self.messages, self.temperature, self.max_tokens)}
 
     def once_more(self, again: str) -> Request:
         return replace(self, again=again)

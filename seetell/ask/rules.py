@@ -33,7 +33,7 @@ class RulesTeacher:
         self._unspoken = frozenset(unspoken)
 
     async def complete(
-        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+        self, messages: Sequence[Message], *, temperature: float | None = 0.0, max_tokens: int | None = None
     ) -> Completion:
         """Temperature and token limit are for writers that guess; the rules do not."""
         del temperature, max_tokens

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from seetell.errors import UsageError
 
 
 class Device(StrEnum):
@@ -34,6 +37,23 @@ class Layout(StrEnum):
     original = "original"
 
 
+def temperature_of(text: str) -> float | None:
+    """`none` leaves the temperature to the service, which models that reason want."""
+    if text.lower() == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise UsageError(f"A temperature is a number from 0, or none to leave it to the service; not {text!r}.")
+    return value
+
+
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
 OutOption = Annotated[Path, typer.Option(help="The folder to write.")]
+TemperatureOption = Annotated[str, typer.Option(help="A number, or none to leave it to the service.")]
+JudgeTokensOption = Annotated[
+    int | None, typer.Option(min=0, help="The judge's longest reply; 0 leaves it to the service. Else the task's.")
+]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Turns a knob: tune.lr.language=1e-5. Repeatable.")]

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from seetell.cli.options import Device, DeviceOption, Dtype, OutOption
+from seetell.cli.options import (
+    Device,
+    DeviceOption,
+    Dtype,
+    JudgeTokensOption,
+    OutOption,
+    TemperatureOption,
+    temperature_of,
+)
 from seetell.errors import UsageError
 
 commands = typer.Typer()
@@ -31,7 +39,7 @@ def generate(
     prompts: Annotated[Path | None, typer.Option(help="A folder of prompts in the published layout.")] = None,
     conversation_boxes: Annotated[bool, typer.Option(help="Shows conversations the boxes too.")] = False,
     seed: Annotated[int, typer.Option(help="For questions and the pictures' places.")] = 0,
-    temperature: Annotated[float, typer.Option(min=0.0, help="Of the teacher's words.")] = 0.7,
+    temperature: TemperatureOption = "0.7",
     max_tokens: Annotated[int, typer.Option(min=0, help="The longest reply; 0 leaves it to the service.")] = 2048,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for a reply.")] = 120.0,
     rpm: Annotated[float | None, typer.Option(min=0.1, help="The most requests a minute.")] = None,
@@ -59,7 +67,7 @@ def generate(
     else:
         shares, cost = verb.shares_of(kinds, mix), price_of(model, price)
         settings = verb.Settings(
-            shares, seed=seed, temperature=temperature, max_tokens=max_tokens or None, limit=limit,
+            shares, seed=seed, temperature=temperature_of(temperature), max_tokens=max_tokens or None, limit=limit,
             shard=verb.shard_of(shard), concurrency=concurrency, requests_per_minute=rpm, tokens_per_minute=tpm,
             price=cost, max_cost_usd=max_cost, retry_rejected=retry_rejected,
         )  # fmt: skip
@@ -161,6 +169,8 @@ def evaluate(
     judge: Annotated[str, typer.Option(help="For judged tasks: openai:NAME@URL, replay:FILE or rules.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Asks only the first so many questions.")] = None,
     both_orders: Annotated[bool, typer.Option("--both-orders", help="Judges both orders of the answers.")] = False,
+    judge_temperature: TemperatureOption = "0",
+    judge_max_tokens: JudgeTokensOption = None,
     device: DeviceOption = Device.auto,
     dtype: Annotated[Dtype, typer.Option(help="How numbers are kept.")] = Dtype.auto,
 ) -> None:
@@ -175,6 +185,8 @@ def evaluate(
         judge=judge,
         limit=limit,
         both_orders=both_orders,
+        judge_temperature=temperature_of(judge_temperature),
+        judge_max_tokens=judge_max_tokens,
         device=device.value,
         dtype=dtype.value,
     )
@@ -226,8 +238,13 @@ def scienceqa_join(
     truth: Annotated[Path, typer.Option(help="problems.json.")],
     out: OutOption,
     judge: Annotated[str, typer.Option(help="Asked where they differ: openai:NAME@URL or replay:FILE.")] = "",
+    judge_temperature: TemperatureOption = "0",
+    judge_max_tokens: JudgeTokensOption = None,
 ) -> None:
     """Joins two models' answers as the LLaVA paper does: complements, or a judge where they differ."""
     from seetell.verbs.scienceqa import join
 
-    join(answers, second, truth, out, judge=judge)
+    join(
+        answers, second, truth, out, judge=judge, judge_temperature=temperature_of(judge_temperature),
+        judge_max_tokens=judge_max_tokens,
+    )  # fmt: skip

@@ -17,10 +17,12 @@ from typing import cast
 
 from seetell.ask.asking import Ask, Asker, Hearing
 from seetell.ask.chat import Completion, Message
-from seetell.ask.client import Endpoint
+from seetell.ask.client import REFUSED, Endpoint
 from seetell.ask.journal import Journal
 from seetell.ask.limiter import Limiter
 from seetell.ask.request import Request
+from seetell.ask.service import TOO_LONG
+from seetell.console import say
 from seetell.errors import BadInput, ServiceError, UsageError
 from seetell.evals.rows import by_key, named, read_rows
 from seetell.types import Answer, Image, Item
@@ -58,13 +60,22 @@ class AskedAnswerer:
         self.journal.parent.mkdir(parents=True, exist_ok=True)
         with Journal(self.journal) as journal:
             stopped = asyncio.run(self._ask(journal, {request.key: request for request in requests}))
-            silent = 0
+            silent, first = 0, ""
             for item, request in zip(asked, requests, strict=True):
-                said = journal.answer(request.key)
-                if said is None:
+                said, why = journal.answer(request.key), journal.failure(request.key) or ""
+                if said is None and not stopped and why.startswith(REFUSED):
+                    first = first or why
+                    yield Answer(item.id, "", REFUSED)  # run again, it would be refused again
+                elif said is None:
                     silent += 1
+                    first = first or why
+                elif said.finish_reason == TOO_LONG:
+                    first = first or said.text
+                    yield Answer(item.id, "", REFUSED)
                 else:
                     yield Answer(item.id, said.text, said.finish_reason, said.completion_tokens)
+        if first:
+            say(f"The first question that {self.name} did not answer: {first.rstrip('.')}.")
         if silent:
             raise ServiceError(
                 f"{self.name} left {silent} of {len(asked)} questions unanswered"

@@ -20,17 +20,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seetell.ask.asking import Ask, Asker, Hearing
-from seetell.ask.chat import ChatModel
+from seetell.ask.chat import ChatModel, Completion, Message
 from seetell.ask.client import Endpoint
 from seetell.ask.journal import Journal, completion_of, read_journal
 from seetell.ask.limiter import Limiter
 from seetell.ask.request import Request
+from seetell.ask.service import TOO_LONG
 from seetell.errors import BadInput
 from seetell.evals.task import Judging, Score
 from seetell.types import Answer, Item, Unscored
 
 AT_ONCE = 16
 FAILED, NOT_REPLAYED = "the judge failed", "not in the replay"
+TOO_LONG_TO_JUDGE, CUT_OFF = "too long for the judge", "the judge was cut off"
+MORE_TOKENS = (
+    "the token limit ended the reply before a verdict: give --judge-max-tokens, or 0 for the service's own limit"
+)
 # Other scripts' brackets, which a reader takes for the same.
 _BRACKETS = str.maketrans("［］【】〔〕⟦⟧〚〛﹝﹞「」『』", "[]" * 8)
 _BRACKETED = re.compile(r"\[([^\[\]\n]{0,80})(\]?)")
@@ -87,10 +92,32 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Manner:
+    """How a judge is asked: None leaves the temperature to the service. The token limit is the task's where it is
+    None, and the service's where it is 0; a judge that reasons needs more than the task's."""
+
+    temperature: float | None = 0.0
+    max_tokens: int | None = None
+
+    def request(self, judging: Judging, messages: Sequence[Message]) -> Request:
+        limit = judging.max_tokens if self.max_tokens is None else self.max_tokens or None
+        # The model's name is no part of the key: a journal is one judge's, and its replay needs no name.
+        return Request("", tuple(messages), self.temperature, limit)
+
+
+AS_EVER = Manner()
+
+
+@dataclass(frozen=True, slots=True)
 class _Question:
     item: Item
     swapped: bool
     request: Request
+
+
+def _readable(completion: Completion) -> Completion | Unscored:
+    """A reply, unless it says that the question was too long to be read."""
+    return Unscored("", TOO_LONG_TO_JUDGE, completion.text) if completion.finish_reason == TOO_LONG else completion
 
 
 class Judge:
@@ -98,11 +125,18 @@ class Judge:
     without a model there is the journal alone, a replay."""
 
     def __init__(
-        self, model: ChatModel | None, journal: Path, *, both_orders: bool = False, concurrency: int = AT_ONCE
+        self,
+        model: ChatModel | None,
+        journal: Path,
+        *,
+        both_orders: bool = False,
+        concurrency: int = AT_ONCE,
+        manner: Manner = AS_EVER,
     ) -> None:
         if model is None and not journal.is_file():
             raise BadInput(f"There is no journal {journal} to replay.")
         self.model, self.journal, self.both_orders, self.concurrency = model, journal, both_orders, concurrency
+        self.manner = manner
         self.calls = 0  # of this run; what the journal knew is not among them
 
     @property
@@ -115,10 +149,7 @@ class Judge:
         """A judgement of every answer, in the order given; one for each order when both are asked for."""
         orders = (False, True) if self.both_orders and judging.two_sided else (False,)
         questions = [
-            # The model's name is no part of the key: a journal is one judge's, and its replay needs no name.
-            _Question(
-                item, swapped, Request("", tuple(judging.prompt(item, answer.text, swapped)), 0.0, judging.max_tokens)
-            )
+            _Question(item, swapped, self.manner.request(judging, judging.prompt(item, answer.text, swapped)))
             for item, answer in pairs
             for swapped in orders
         ]
@@ -130,10 +161,12 @@ class Judge:
                     question.item, question.swapped, "", Unscored(question.item.id, reply.reason, reply.raw)
                 )
             else:
-                verdict = judging.verdict(question.item, reply, question.swapped)
-                yield Judgement(question.item, question.swapped, reply, verdict)
+                verdict = judging.verdict(question.item, reply.text, question.swapped)
+                if isinstance(verdict, Unscored) and reply.finish_reason == "length":
+                    verdict = Unscored(question.item.id, CUT_OFF, reply.text or MORE_TOKENS)
+                yield Judgement(question.item, question.swapped, reply.text, verdict)
 
-    def _replies(self, questions: Sequence[_Question], done: Callable[[], None]) -> dict[str, str | Unscored]:
+    def _replies(self, questions: Sequence[_Question], done: Callable[[], None]) -> dict[str, Completion | Unscored]:
         keys = {question.request.key: question.request for question in questions}
         if self.model is None:
             said = {
@@ -141,15 +174,15 @@ class Judge:
                 for row in read_journal(self.journal)
                 if row["event"] == "answer"
             }
-            return {key: said[key].text if key in said else Unscored("", NOT_REPLAYED) for key in keys}
+            return {key: _readable(said[key]) if key in said else Unscored("", NOT_REPLAYED) for key in keys}
         self.journal.parent.mkdir(parents=True, exist_ok=True)
         with Journal(self.journal) as journal:
             stopped = asyncio.run(self._ask(self.model, journal, keys, done))
-            replies: dict[str, str | Unscored] = {}
+            replies: dict[str, Completion | Unscored] = {}
             for key in keys:
                 completion = journal.answer(key)
                 why = journal.failure(key) or stopped
-                replies[key] = Unscored("", FAILED, why) if completion is None else completion.text
+                replies[key] = Unscored("", FAILED, why) if completion is None else _readable(completion)
             return replies
 
     async def _ask(self, model: ChatModel, journal: Journal, keys: dict[str, Request], done: Callable[[], None]) -> str:

@@ -66,7 +66,7 @@ class RulesJudge:
     name = "rules"
 
     async def complete(
-        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+        self, messages: Sequence[Message], *, temperature: float | None = 0.0, max_tokens: int | None = None
     ) -> Completion:
         del temperature, max_tokens
         return Completion(judged(messages[-1].content), model=self.name)

@@ -69,7 +69,11 @@ class Run:
 
     @property
     def unscored(self) -> dict[str, int]:
-        return dict(Counter(row.result.reason for row in self.rows if isinstance(row.result, Unscored)))
+        return dict(Counter(result.reason for result in self.lost))
+
+    @property
+    def lost(self) -> list[Unscored]:
+        return [row.result for row in self.rows if isinstance(row.result, Unscored)]
 
     @property
     def cut_off(self) -> int:
@@ -248,6 +252,7 @@ def _row_to_json(row: Row) -> dict[str, object]:
         }
     elif result is not None:
         told["unscored"] = result.reason
+        told["why"] = "" if result.raw == row.verdict else result.raw
     return told
 
 
@@ -265,7 +270,7 @@ def _row(row: Mapping[str, Any], pictures: Mapping[str, tuple[Image, ...]]) -> R
     answer = Answer(item.id, row["answer"], row["finish_reason"], row["tokens"])
     result: Score | Unscored | None = None
     if "unscored" in row:
-        result = Unscored(item.id, row["unscored"], row["verdict"])
+        result = Unscored(item.id, row["unscored"], row.get("why") or row["verdict"])
     elif "value" in row:
         result = Score(item, row["value"], row["tally"], row["parsed"], row["evidence"])
     return Row(item, answer, result, row["swapped"], row["verdict"])

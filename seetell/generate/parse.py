@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from seetell.ask.chat import Completion
+from seetell.ask.service import TOO_LONG
 from seetell.generate import check
 from seetell.generate.prompts import Kind
 from seetell.types import Conversation, Image, Rejected, Scene, Turn
@@ -106,6 +107,8 @@ def _readable(completion: Completion, repairs: list[str]) -> str:
     """The reply without what hides or wraps its words."""
     if completion.finish_reason == "content_filter":
         raise _Unfit("withheld by the service", "the finish reason is content_filter")
+    if completion.finish_reason == TOO_LONG:
+        raise _Unfit("too long for the service", completion.text)
     text = completion.text.replace("\r\n", "\n").replace("\r", "\n")
     plain = text.translate(_ODD).encode(errors="ignore").decode()
     if plain != text:

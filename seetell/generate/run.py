@@ -49,7 +49,7 @@ class Settings:
 
     shares: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(PAPER_KINDS, 1.0))
     seed: int = 0
-    temperature: float = 0.7
+    temperature: float | None = 0.7  # None leaves it to the service
     max_tokens: int | None = 2048
     limit: int | None = None  # pictures
     shard: tuple[int, int] = (0, 1)

@@ -22,10 +22,10 @@ from seetell.errors import BadInput, ServiceError, UsageError
 from seetell.files import as_object, read_json, sha256_file, write_atomic, write_json
 
 if TYPE_CHECKING:
-    from seetell.evals.judge import Judge
+    from seetell.evals.judge import Judge, Manner
     from seetell.evals.run import Run
     from seetell.evals.task import Task
-    from seetell.types import Answerer
+    from seetell.types import Answerer, Unscored
 
 RUNS = "runs"
 SLOTS = 64
@@ -42,10 +42,13 @@ def eval(
     judge: str = "",
     limit: int | None = None,
     both_orders: bool = False,
+    judge_temperature: float | None = 0.0,
+    judge_max_tokens: int | None = None,
     device: str = "auto",
     dtype: str = "auto",
 ) -> Path:
     """Runs every model in turn; returns the report's path. Failed judgements are a ServiceError at the end."""
+    from seetell.evals.judge import Manner
     from seetell.evals.run import limited, run
     from seetell.evals.tasks import TASKS
 
@@ -56,10 +59,11 @@ def eval(
     items = limited(items_of(chosen, data), limit)
     out.mkdir(parents=True, exist_ok=True)
     _one_task(out, chosen.name)
-    asked = make_judge(judge, out, both_orders=both_orders) if chosen.judging is not None else None
+    manner = Manner(judge_temperature, judge_max_tokens)
+    asked = make_judge(judge, out, both_orders=both_orders, manner=manner) if chosen.judging is not None else None
     if chosen.judging is not None and asked is None:
         raise UsageError(f"{task} is judged: give --judge openai:NAME@URL, replay:FILE or rules.")
-    lost = 0
+    lost: list[Unscored] = []
     for spec in models:
         folder = out / RUNS / slug(spec)
         with _answerer(spec, folder, chosen, device, dtype) as (answerer, about):
@@ -74,10 +78,12 @@ def eval(
                 "prompt": items[0].question,
                 "version": metadata.version("seetell"),
             }
-            lost += sum(run(chosen, items, answerer, folder, facts, asked).unscored.values())
+            lost += run(chosen, items, answerer, folder, facts, asked).lost
     report = write_report(out, chosen, {item.id: item.images for item in items})
     if lost:
-        raise ServiceError(f"{lost} judgements failed or could not be read; they are in no figure.")
+        raise ServiceError(
+            f"{len(lost)} judgements failed or could not be read; they are in no figure. The first: {lost[0].why}"
+        )
     return report
 
 
@@ -129,22 +135,24 @@ def _one_task(out: Path, name: str) -> None:
             raise UsageError(f"{out} holds runs of {before}: use another --out for {name}.")
 
 
-def make_judge(spec: str, out: Path, *, both_orders: bool) -> Judge | None:
+def make_judge(spec: str, out: Path, *, both_orders: bool, manner: Manner | None = None) -> Judge | None:
     """The judge that a word names, with its journal in `out`; none for an empty word."""
     from seetell.evals.answerers import endpoint
-    from seetell.evals.judge import Judge
+    from seetell.evals.judge import AS_EVER, Judge
     from seetell.evals.rules_judge import RulesJudge
 
     kind, _, rest = spec.partition(":")
+    manner = manner or AS_EVER
     if not spec:
         return None
     if spec == "rules":
-        return Judge(RulesJudge(), out / "judge-rules.jsonl", both_orders=both_orders)
+        return Judge(RulesJudge(), out / "judge-rules.jsonl", both_orders=both_orders, manner=manner)
     if kind == "replay" and rest:
-        return Judge(None, Path(rest), both_orders=both_orders)
+        return Judge(None, Path(rest), both_orders=both_orders, manner=manner)
     if kind == "openai" and rest:
         model = endpoint(rest, "--judge openai:")
-        return Judge(model, out / f"judge-{slug(spec).removeprefix('openai-')}.jsonl", both_orders=both_orders)
+        journal = out / f"judge-{slug(spec).removeprefix('openai-')}.jsonl"
+        return Judge(model, journal, both_orders=both_orders, manner=manner)
     raise UsageError(f"--judge should be openai:NAME@URL, replay:FILE or rules; it is {spec!r}.")
 
 

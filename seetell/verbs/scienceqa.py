@@ -37,9 +37,12 @@ def join(
     out: str | Path,
     *,
     judge: str = "",
+    judge_temperature: float | None = 0.0,
+    judge_max_tokens: int | None = None,
 ) -> Mapping[str, float]:
     """Joins two answer files: as complements, or where a judge is given, by asking it where they differ."""
     from seetell.evals.ensembles import complement, judged
+    from seetell.evals.judge import Manner
     from seetell.evals.scienceqa import TASK, problem_items, texts_of
     from seetell.verbs.eval import make_judge
 
@@ -48,7 +51,7 @@ def join(
     first, other = texts_of(Path(answers)), texts_of(Path(second))
     problems = read_json(truth)
     items = problem_items({pid: row for pid, row in problems.items() if pid in first and pid in other})
-    asked = make_judge(judge, out, both_orders=False)
+    asked = make_judge(judge, out, both_orders=False, manner=Manner(judge_temperature, judge_max_tokens))
     joined = complement(items, first, other) if asked is None else judged(items, first, other, asked)
     path = out / "answers.jsonl"
     path.unlink(missing_ok=True)

@@ -39,5 +39,6 @@ def score(
     if graded.unparsed:
         say(f"{graded.unparsed} of {graded.items} answers could not be read and count as wrong.")
     if graded.unscored:
-        raise ServiceError(f"{len(graded.unscored)} judgements failed; they are in no figure above.")
+        lost = graded.unscored
+        raise ServiceError(f"{len(lost)} judgements failed; they are in no figure above. The first: {lost[0].why}")
     return graded

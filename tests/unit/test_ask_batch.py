@@ -89,6 +89,26 @@ def test_a_reply_with_other_ends_of_lines_is_collected_whole(tmp_path: Path, mon
     assert all("\u2028" in text for text in answers)
 
 
+def test_what_a_provider_refuses_is_told_and_what_is_too_long_for_it_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    provider = Provider()
+    provider.done, provider.lose = True, False
+    provider.refusals = [
+        {"message": "Unsupported parameter: 'max_tokens'.", "code": "unsupported_parameter"},
+        {"message": "The maximum context length is 4096 tokens.", "code": "context_length_exceeded"},
+    ]
+    monkeypatch.setattr(Endpoint, "open", lambda self: provider)  # noqa: ARG005
+    write_scenes(tmp_path / "s.jsonl", scenes(), tmp_path)
+    source, out = verb.Source(scenes=str(tmp_path / "s.jsonl")), tmp_path / "out"
+    for name in ("write", "submit"):
+        verb.generate(source, out, verb.Service(model="mock"), Settings(), batch=name)
+    with pytest.raises(ServiceError, match="1 failed: status 400: Unsupported parameter: 'max_tokens'; 0 pending"):
+        verb.generate(source, out, verb.Service(model="mock"), Settings(), batch="collect")
+    assert json.loads((out / "report.json").read_text())["rejected"] == {"too long for the service": 1}
+
+
 def test_a_result_of_someone_elses_is_refused_and_nothing_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +133,7 @@ class Provider:
     def __init__(self) -> None:
         self.handed_in: dict[str, str] = {}
         self.done, self.lose = False, True
+        self.refusals: list[dict[str, Any]] = []  # the errors that the first requests get, with status 400
         self.strange: list[str] = []  # rows beside those of what was handed in
         self.say: Callable[[Messages], str] = well
         self.files = self.batches = self
@@ -133,6 +154,8 @@ class Provider:
             body = {"choices": [{"message": {"content": self.say(asked["body"]["messages"])}, "finish_reason": "stop"}]}
             fine = not (self.lose and number == 0 and id == "f0")
             response = {"status_code": 200 if fine else 500, "body": body if fine else {}}
+            if number < len(self.refusals):
+                response = {"status_code": 400, "body": {"error": self.refusals[number]}}
             rows.append(json.dumps({"custom_id": asked["custom_id"], "response": response}, ensure_ascii=False))
         return _Made(text="\n".join([*rows, *self.strange]))
 

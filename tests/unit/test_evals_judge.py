@@ -38,7 +38,7 @@ class Scripted:
         self.reply, self.bias, self.fails, self.calls = reply, bias, fails, 0
 
     async def complete(
-        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+        self, messages: Sequence[Message], *, temperature: float | None = 0.0, max_tokens: int | None = None
     ) -> Completion:
         del temperature, max_tokens
         self.calls += 1

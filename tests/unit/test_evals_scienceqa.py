@@ -92,7 +92,7 @@ class Third:
         self.asked: list[str] = []
 
     async def complete(
-        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+        self, messages: Sequence[Message], *, temperature: float | None = 0.0, max_tokens: int | None = None
     ) -> Completion:
         del temperature, max_tokens
         name = next(name for name in CASES if f"Problem {name}?" in messages[-1].content)

@@ -30,7 +30,7 @@ class KnowingJudge:
     name = "knowing"
 
     async def complete(
-        self, messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int | None = None
+        self, messages: Sequence[Message], *, temperature: float | None = 0.0, max_tokens: int | None = None
     ) -> Completion:
         del temperature
         prompt = messages[-1].content
