@@ -28,8 +28,8 @@ from seetell.types import Image
 class Given:
     """Rows and their pictures in the place of files: what `feed` asks of samples and of an image processor."""
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
+    def __init__(self, rows: Rows, image_id: int) -> None:
+        self._rows, self.image_id = rows, image_id
         self.entries = self.rows = range(len(rows))
         self.images = [(Image(str(row.picture)),) if row.picture >= 0 else () for row in rows.rows]
 
@@ -116,7 +116,7 @@ class Ours:
             groups=[row.picture for row in rows.rows] if shared else (),
             prefixes=[row.prefix * (row.picture >= 0) for row in rows.rows] if shared else (),
         )
-        given = cast(Any, Given(rows))
+        given = cast(Any, Given(rows, self.vlm.image_id))
         for data in feed(plan, given, given, None, 0, pin=self.device.type == "cuda"):
             yield data.micro_batches
 

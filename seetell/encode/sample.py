@@ -3,12 +3,12 @@
 A batch is never padded to its longest sample: samples stand one after the other, positions start again at
 each, and attention stays inside each. Conversations about one picture may share its copy: their common
 beginning then stands once, as a document, and each conversation's rest is a document that continues it. What
-is left to a multiple of 128 is one dead document without labels, so that shapes repeat.
+is left to a multiple of 128 is a dead document without labels, or a few, so that shapes repeat.
 
 Supervision: a target is a place whose token is to be predicted, from the place before it in the same
 document; the first token of a document is therefore never one.
 
-Shapes: T tokens of a batch, K documents (the dead one included), S targets, N pictures, H and W pixels.
+Shapes: T tokens of a batch, K documents (the dead ones included), S targets, N pictures, H and W pixels.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Batch:
 
     ids, positions: int64 [T]; targets: int64 [S], ascending places in ids; pixels: uint8 [N, 3, H, W], in the
     order of their slots; lengths: tokens of each of the K documents; parents: for each the earlier document that it
-    continues, or -1; sample_ids: the samples' names.
+    continues, or -1; sample_ids: the samples' names. image_rows: int64, the places of the image tokens, None where
+    nobody said which they are. host_targets: the targets, on the host also when the batch lies on a device.
     """
 
     ids: Tensor
@@ -83,6 +84,8 @@ class Batch:
     lengths: tuple[int, ...]
     parents: tuple[int, ...]
     sample_ids: tuple[str, ...]
+    image_rows: Tensor | None = None
+    host_targets: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.ids.ndim != 1 or self.positions.shape != self.ids.shape or self.targets.ndim != 1:
@@ -110,11 +113,13 @@ class Batch:
         return tuple(accumulate(self.lengths, initial=0))
 
     def to(self, device: torch.device | str) -> Batch:
-        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in _TENSORS}
-        return replace(self, **moved)
+        held = {name: getattr(self, name) for name in _TENSORS}
+        moved = {name: None if one is None else one.to(device, non_blocking=True) for name, one in held.items()}
+        host_targets = self.targets if self.host_targets is None else self.host_targets
+        return replace(self, **moved, host_targets=host_targets)
 
 
-_TENSORS = ("ids", "positions", "targets", "pixels")
+_TENSORS = ("ids", "positions", "targets", "pixels", "image_rows")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,35 +133,45 @@ class _Document:
 
 
 def pack(
-    rows: Sequence[Sample | Shared], pixels: Sequence[Tensor] | None, multiple_of: int = 128, pad_id: int = 0
+    rows: Sequence[Sample | Shared],
+    pixels: Sequence[Tensor] | None,
+    multiple_of: int = 128,
+    pad_id: int = 0,
+    image_id: int | None = None,
 ) -> Batch:
     """Lays samples one after the other; `pixels` holds a [3, H, W] for every picture of every row, in order.
 
-    None: what the tower saw is given to the model beside the batch.
+    None: what the tower saw is given to the model beside the batch. With `image_id` the batch says where the image
+    tokens stand. What fills the batch up are documents no longer than its longest sample: what a model can look back
+    on bounds samples, and so them.
     """
     if not rows:
         raise ValueError("there is nothing to pack: a batch needs at least one sample")
+    whole = [sample for row in rows for sample in _samples(row)]
     wanted = sum(len(row.images) for row in rows)
     if pixels is not None and len(pixels) != wanted:
         raise ValueError(f"the samples show {wanted} pictures, but the pixels of {len(pixels)} were given")
     documents: list[_Document] = []
     for row in rows:
         documents += _documents(row, len(documents))
-    dead = -sum(len(one.ids) for one in documents) % multiple_of
-    if dead:
-        nothing = torch.zeros(dead, dtype=torch.bool)
-        documents.append(_Document(torch.full((dead,), pad_id, dtype=torch.int64), nothing))
+    dead, longest = -sum(len(one.ids) for one in documents) % multiple_of, max(len(sample) for sample in whole)
+    for start in range(0, dead, longest):
+        tokens = min(longest, dead - start)
+        nothing = torch.zeros(tokens, dtype=torch.bool)
+        documents.append(_Document(torch.full((tokens,), pad_id, dtype=torch.int64), nothing))
     for one in documents:
         if one.supervised[0]:
             raise ValueError("the first token of a document cannot be supervised: nothing in the document predicts it")
+    ids = torch.cat([one.ids for one in documents])
     return Batch(
-        ids=torch.cat([one.ids for one in documents]),
+        ids=ids,
         positions=torch.cat([torch.arange(one.begins, one.begins + len(one.ids)) for one in documents]),
         targets=torch.cat([one.supervised for one in documents]).nonzero().flatten(),
         pixels=torch.stack(list(pixels)) if pixels else torch.empty(0, 3, 0, 0, dtype=torch.uint8),
         lengths=tuple(len(one.ids) for one in documents),
         parents=tuple(one.parent for one in documents),
-        sample_ids=tuple(sample.id for row in rows for sample in _samples(row)),
+        sample_ids=tuple(sample.id for sample in whole),
+        image_rows=None if image_id is None else (ids == image_id).nonzero().flatten(),
     )
 
 

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 from seetell.errors import UsageError
-from seetell.model.pieces import Kernel, build_kernel, only_rows, whole_documents
+from seetell.model.kernel_choice import Case, build_kernel, case_of
+from seetell.model.pieces import Kernel, Pieces, only_rows, whole_documents
 
 NAME = "seetell_packed"
 
@@ -47,29 +48,43 @@ class Attending(Protocol):
 class Packed:
     """Documents end to end, each seeing only its own past and, where it continues another, all of that one.
 
-    `rows` [R] are the places whose hidden state is wanted: the last layer may leave out the others.
+    `rows` [R] are the places whose hidden state is wanted: the last layer may leave out the others. `host_rows` are the
+    same on the host; without them, whoever asks waits for the device.
     """
 
-    def __init__(self, lengths: Sequence[int], parents: Sequence[int] = (), rows: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        parents: Sequence[int] = (),
+        rows: Tensor | None = None,
+        host_rows: Tensor | None = None,
+    ) -> None:
         self._whole = whole_documents(lengths, parents)
         self.longest = self._whole.longest
         self.rows = rows
-        self._kernels: dict[str, Kernel] = {}
+        self._host_rows = host_rows
+        self._wanted: Pieces | None = None
+        self._kernels: dict[tuple[Case, bool], Kernel] = {}  # layers may differ in what they ask for
 
     def attend(
         self, _layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /
     ) -> Tensor:
         """[1, H, T, E], [1, G, T, E] twice -> [1, T, H, E]"""
-        if "whole" not in self._kernels:
-            self._kernels["whole"] = build_kernel(self._whole, query, dropout)
-        return self._kernels["whole"](query, key, value, scale, dropout)
+        case = case_of(query, key, value, scale, dropout)
+        if (case, False) not in self._kernels:
+            self._kernels[case, False] = build_kernel(self._whole, case)
+        return self._kernels[case, False](query, key, value, scale, dropout)
 
     def attend_rows(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
         """The same for the wanted rows alone: [1, H, R, E], [1, G, T, E] twice -> [1, R, H, E]"""
-        if "rows" not in self._kernels:
+        if self._wanted is None:
             assert self.rows is not None
-            self._kernels["rows"] = build_kernel(only_rows(self._whole, self.rows), query, dropout)
-        return self._kernels["rows"](query, key, value, scale, dropout)
+            rows = self.rows.cpu() if self._host_rows is None else self._host_rows
+            self._wanted = only_rows(self._whole, rows)
+        case = case_of(query, key, value, scale, dropout)
+        if (case, True) not in self._kernels:
+            self._kernels[case, True] = build_kernel(self._wanted, case)
+        return self._kernels[case, True](query, key, value, scale, dropout)
 
 
 # Opaque to torch.compile: a pass is another object for every batch, and each would be compiled anew.

@@ -9,9 +9,11 @@ lists, so each kernel knows one thing only: causal attention whose last query se
 - `Varlen`       one call of torch's variable-length flash kernel: CUDA, 16 bits
 - `Flex`         compiled flex attention with a mask of blocks: CUDA, any type
 
-Which one is chosen is tested by feature, never by a version string.
+Which one is chosen stands in `kernel_choice.py`. What is known on the host (who sees whom) goes to the device without
+waiting for it.
 
-Shapes  T tokens, K documents, R queries, W keys gathered for all runs, H heads, G key-value heads, E head width.
+Shapes  T tokens, K documents, R queries, W keys gathered for all runs, H heads, G key-value heads, E head width,
+        F width of the values, which is E in most families.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+WIDTHS = 8  # the variable-length kernel's head widths are multiples of this
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,8 @@ def whole_documents(lengths: Sequence[int], parents: Sequence[int] = ()) -> Piec
 
 
 def only_rows(whole: Pieces, rows: Tensor) -> Pieces:
-    """Only these ascending places [R] are queries; they see what they saw before."""
-    wanted = rows.cpu().numpy()
+    """Only these ascending places [R], a tensor on the host, are queries; they see what they saw before."""
+    wanted = rows.numpy()
     starts = np.array(list(accumulate(whole.lengths, initial=0)))
     document = np.searchsorted(starts, wanted, side="right") - 1
     begins = np.flatnonzero(np.r_[True, (np.diff(wanted) != 1) | (np.diff(document) != 0)][: len(wanted)])
@@ -88,7 +92,7 @@ class Kernel(Protocol):
     """A way to compute pieces."""
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
-        """[1, H, R, E], [1, G, T, E] twice -> [1, R, H, E]"""
+        """[1, H, R, E], [1, G, T, E], [1, G, T, F] -> [1, R, H, F]"""
         ...
 
 
@@ -115,7 +119,7 @@ class PerDocument:
         # split, not slices: the gradient of K slices is K tensors of the whole row's size, of a split it is one.
         keys, values = key.split(pieces.lengths, dim=2), value.split(pieces.lengths, dim=2)
         runs = zip(query.split(pieces.queries, dim=2), pieces.documents, pieces.seen, strict=True)
-        out = [query.new_zeros(1, 0, query.shape[1], query.shape[3])]
+        out = [query.new_zeros(1, 0, query.shape[1], value.shape[3])]
         for asked, document, seen in runs:
             parent = pieces.parents[document]
             k, v = keys[document], values[document]
@@ -181,35 +185,41 @@ class Varlen:
     """All runs in one call of torch.nn.attention.varlen, whose causal window ends at the last key."""
 
     def __init__(self, pieces: Pieces, device: torch.device, attention: Callable[..., Any] | None = None) -> None:
-        self.attention = attention or varlen_attention()
+        found = attention or varlen_attention()
+        assert found is not None
+        self.attention, self.known = found, inspect.signature(found).parameters
         self.queries = _offsets(pieces.queries, device)
         self.keys = _offsets(pieces.seen, device)
         self.longest_query, self.longest_key = max(pieces.queries, default=0), pieces.longest
         in_place = pieces.queries == pieces.seen == pieces.lengths  # every token is a key once, where it stands
-        self.index = None if in_place else pieces.key_index().to(device)
+        self.index = None if in_place else to_device(pieces.key_index(), device)
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
         if dropout:
             raise ValueError("the variable-length kernel has no dropout")
-        kind = _half(query)
+        kind = computing_type(query)
         q, k, v = (tensor[0].transpose(0, 1).to(kind) for tensor in (query, key, value))
         if self.index is not None:
             k, v = k[self.index], v[self.index]
-        known = inspect.signature(self.attention).parameters if self.attention is not None else {}
         given: dict[str, Any] = {"window_size": (-1, 0)}
         if k.shape[1] != q.shape[1]:
-            if "enable_gqa" in known:
+            if "enable_gqa" in self.known:
                 given["enable_gqa"] = True
             else:
                 k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], dim=1) for t in (k, v))
+        # The kernel takes one width, a multiple of 8. Zeros behind the others change no product.
+        width = -(-max(q.shape[2], v.shape[2]) // WIDTHS) * WIDTHS
+        if scale is None and width != q.shape[2]:
+            scale = q.shape[2] ** -0.5
         if scale is not None:
-            if "scale" in known:
+            if "scale" in self.known:
                 given["scale"] = scale
-            else:  # the kernel scales by 1 / sqrt(E)
-                q = q * (scale * q.shape[2] ** 0.5)
-        assert self.attention is not None
+            else:  # the kernel scales by 1 / sqrt(its width)
+                q = q * (scale * width**0.5)
+        q, k, v = (functional.pad(t, (0, width - t.shape[2])) if t.shape[2] < width else t for t in (q, k, v))
         spans = (self.queries, self.keys, self.longest_query, self.longest_key)
-        return self.attention(q.contiguous(), k.contiguous(), v.contiguous(), *spans, **given)[None].to(query.dtype)
+        out = self.attention(q.contiguous(), k.contiguous(), v.contiguous(), *spans, **given)
+        return out[None, :, :, : value.shape[3]].to(query.dtype)
 
 
 class Flex:
@@ -219,39 +229,31 @@ class Flex:
         from torch.nn.attention.flex_attention import create_block_mask  # slow to import, and rarely needed
 
         count = torch.arange(len(pieces.queries))
-        of_query = count.repeat_interleave(torch.tensor(pieces.queries)).to(device)
-        of_key = count.repeat_interleave(torch.tensor(pieces.seen)).to(device)
+        of_query = to_device(count.repeat_interleave(torch.tensor(pieces.queries)), device)
+        of_key = to_device(count.repeat_interleave(torch.tensor(pieces.seen)), device)
         ends = accumulate(pieces.seen)
         limits = [torch.arange(end - asked, end) for asked, end in zip(pieces.queries, ends, strict=True)]
-        last_seen = torch.cat(limits).to(device)
+        last_seen = to_device(torch.cat(limits), device)
 
         def sees(_batch: Tensor, _head: Tensor, q: Tensor, k: Tensor) -> Tensor:
             return (of_query[q] == of_key[k]) & (k <= last_seen[q])
 
-        self.index = pieces.key_index().to(device)
+        self.index = to_device(pieces.key_index(), device)
         self.mask = create_block_mask(sees, None, None, len(of_query), len(of_key), device=str(device))
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
         if dropout:
             raise ValueError("flex attention has no dropout")
+        kind = computing_type(query)
         out = _flex(query.device.type)(
-            query,
-            key[:, :, self.index],
-            value[:, :, self.index],
+            query.to(kind),
+            key[:, :, self.index].to(kind),
+            value[:, :, self.index].to(kind),
             block_mask=self.mask,
             scale=scale,
             enable_gqa=query.shape[1] != key.shape[1],
         )
-        return out.transpose(1, 2)
-
-
-def build_kernel(pieces: Pieces, query: Tensor, dropout: float) -> Kernel:
-    """The fastest kernel that can compute these pieces for queries like this one."""
-    if query.device.type != "cuda" or dropout or not pieces.queries:
-        return PerDocument(pieces)
-    if varlen_attention() is not None and _half(query) in (torch.bfloat16, torch.float16) and query.shape[3] <= 256:
-        return Varlen(pieces, query.device)
-    return Flex(pieces, query.device)
+        return out.transpose(1, 2).to(query.dtype)
 
 
 @cache
@@ -271,12 +273,20 @@ def _flex(device_type: str) -> Callable[..., Any]:
     return torch.compile(flex_attention) if device_type == "cuda" else flex_attention
 
 
-def _half(query: Tensor) -> torch.dtype:
+def computing_type(query: Tensor) -> torch.dtype:
     """What a matrix product of this tensor is computed in."""
     device = query.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else query.dtype
+    casts = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.get_autocast_dtype(device) if casts else query.dtype
 
 
 def _offsets(lengths: Sequence[int], device: torch.device) -> Tensor:
     """[runs + 1] int32"""
-    return torch.tensor(list(accumulate(lengths, initial=0)), dtype=torch.int32, device=device)
+    return to_device(torch.tensor(list(accumulate(lengths, initial=0)), dtype=torch.int32), device)
+
+
+def to_device(host: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on the device. A GPU fetches it from pinned memory, and nobody waits for that."""
+    if device.type != "cuda":
+        return host.to(device)
+    return host.pin_memory().to(device, non_blocking=True)

@@ -24,6 +24,7 @@ from seetell.errors import BadInput
 from seetell.model.attention import NAME, Attending, Packed, check_language
 from seetell.model.cache import Decode, KeyValueCache, Prefill
 from seetell.model.connector import LinearStack, slots
+from seetell.model.pieces import to_device
 from seetell.model.tower import has_cls, hidden_state, layers_used, normalized, side_and_patch
 
 
@@ -90,12 +91,12 @@ class VLM(nn.Module):
     @property
     def pixel_mean(self) -> Tensor:
         """[3] float32: not a buffer, so that a model cast to bfloat16 normalizes as before."""
-        return torch.tensor(self.pixel_constants[0], dtype=torch.float32, device=self.vision.device)
+        return to_device(torch.tensor(self.pixel_constants[0], dtype=torch.float32), self.vision.device)
 
     @property
     def pixel_std(self) -> Tensor:
         """[3] float32"""
-        return torch.tensor(self.pixel_constants[1], dtype=torch.float32, device=self.vision.device)
+        return to_device(torch.tensor(self.pixel_constants[1], dtype=torch.float32), self.vision.device)
 
     def train(self, mode: bool = True) -> Self:
         """As nn.Module's, but the tower, which is never trained, stays in evaluation."""
@@ -118,9 +119,12 @@ class VLM(nn.Module):
         """uint8 or normalized [N, 3, H, W] -> [N, P, D]; no image gives [0, P, D], still in the connector's graph."""
         return self.connector(self.tower_features(pixels))
 
-    def merge(self, ids: Tensor, features: Tensor) -> Tensor:
-        """[T], [N, P, D] -> [T, D]: the text's embeddings, with the pictures' in their slots, in order."""
-        rows = (ids == self.image_id).nonzero().squeeze(1)
+    def merge(self, ids: Tensor, features: Tensor, image_rows: Tensor | None = None) -> Tensor:
+        """[T], [N, P, D] -> [T, D]: the text's embeddings, with the pictures' in their slots, in order.
+
+        `image_rows` [N * P] are the places of the slots; without them they are looked for, and the host waits.
+        """
+        rows = (ids == self.image_id).nonzero().squeeze(1) if image_rows is None else image_rows
         given = features.shape[0] * features.shape[1]
         if rows.shape[0] != given:
             raise BadInput(
@@ -140,15 +144,19 @@ class VLM(nn.Module):
         *,
         parents: Sequence[int] = (),
         rows: Tensor | None = None,
+        host_rows: Tensor | None = None,
+        image_rows: Tensor | None = None,
     ) -> Tensor:
         """ids, positions [T], K lengths, and pixels [N, 3, H, W] or features [N, P, D] -> hidden [T, D].
 
         Pictures are given as pixels, or as what `see` made of them; neither is the same as none. A document whose
         entry in `parents` is not -1 continues that earlier document. With `rows` [R], ascending, only their hidden
-        states are returned, [R, D], and where the last layer can leave out the rest, it does.
+        states are returned, [R, D], and where the last layer can leave out the rest, it does. `host_rows`, the same on
+        the host, and `image_rows`, the places of the slots, spare the host two waits for the device.
         """
-        attending = Packed(lengths, parents, rows)
-        hidden = self._run(self._embed(ids, pixels, features)[None], positions[None], attending)[0]
+        attending = Packed(lengths, parents, rows, host_rows)
+        embeddings = self._embed(ids, pixels, features, image_rows)
+        hidden = self._run(embeddings[None], positions[None], attending)[0]
         return hidden if rows is None or hidden.shape[0] < ids.shape[0] else hidden[rows]
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -183,13 +191,15 @@ class VLM(nn.Module):
         attending.finish()
         return hidden
 
-    def _embed(self, ids: Tensor, pixels: Tensor | None, features: Tensor | None) -> Tensor:
+    def _embed(
+        self, ids: Tensor, pixels: Tensor | None, features: Tensor | None, image_rows: Tensor | None = None
+    ) -> Tensor:
         """[T], pictures -> [T, D]"""
         if features is None:
             if pixels is None:
                 pixels = torch.zeros(0, 3, self.side_px, self.side_px, dtype=torch.uint8, device=ids.device)
             features = self.see(pixels)
-        return self.merge(ids, features)
+        return self.merge(ids, features, image_rows)
 
     def _run(self, embeddings: Tensor, positions: Tensor, attending: Attending) -> Tensor:
         """[B, T, D], [B, T] -> [B, T, D]"""

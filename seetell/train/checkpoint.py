@@ -244,7 +244,9 @@ def _set_moments(
     for full_name, value in saved.items():
         name, _, key = full_name.rpartition("|")
         parameter = learning[name]
-        state.setdefault(parameter, {})[key] = _placed(value, parameter)  # the step count too, for it is fused
+        # A step count lies on the device for a fused kernel, which reads it there; any other optimizer reads it here.
+        here = value.ndim == 0 and not optimizer.defaults.get("fused")
+        state.setdefault(parameter, {})[key] = value if here else _placed(value, parameter)
     optimizer.state.clear()
     optimizer.state.update(state)
 

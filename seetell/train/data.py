@@ -13,7 +13,7 @@ import random
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,6 +46,7 @@ class Samples:
     rejected: list[tuple[int, Rejected]]
     sources: tuple[str, ...]
     source_of: list[int]
+    image_id: int | None = None  # the token that stands in a picture's places
 
     @property
     def lengths(self) -> list[int]:
@@ -99,7 +100,8 @@ def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Sa
     if rejected:
         say(f"{len(rejected)} of {len(names) + len(rejected)} rows of {what} are left out: {reasons}.")
     flat = torch.frombuffer(ids, dtype=torch.int32), torch.frombuffer(supervised, dtype=torch.bool)
-    return Samples(*flat, starts, names, images, entries, rows, rejected, *sources.close())
+    read = Samples(*flat, starts, names, images, entries, rows, rejected, *sources.close())
+    return replace(read, image_id=processor.tokenizer.image_id)
 
 
 def told(reasons: Mapping[str, int]) -> str:

@@ -83,7 +83,7 @@ def train_step(learner: Learner, micro_batches: Sequence[MicroBatch]) -> StepRep
     model, ranks = learner.model, learner.ranks
     known = len(learner.sources)
     counts = [sum_by_source(torch.ones(len(m.batch.targets)), m.sources, known) for m in micro_batches]
-    counted: list[int] = ranks.sum(torch.stack(counts).sum(0).long().to(ranks.device)).tolist()  # [C]
+    counted: list[int] = ranks.sum(torch.stack(counts).sum(0).long()).tolist()  # [C], summed on the hosts
     supervised = sum(counted)
     if supervised == 0:
         return StepReport(0.0, 0.0, 0, taken=False)

@@ -26,14 +26,24 @@ def token_losses(model: VLM, micro: MicroBatch) -> Tensor:
     """-log p(token) of each of the batch's supervised tokens, [S].
 
     A target is predicted from the token before it, which is of the same document, for a document's first
-    token is never supervised.
+    token is never supervised. Nothing here waits for the device: what the host must know, packing knew.
     """
     batch = micro.batch
-    rows = batch.targets - 1 if len(batch.targets) else batch.targets.new_zeros(1)
+    host_targets = batch.targets if batch.host_targets is None else batch.host_targets
+    rows, host_rows = (
+        targets - 1 if len(targets) else targets.new_zeros(1) for targets in (batch.targets, host_targets)
+    )
     tower = model.tower_features(batch.pixels) if micro.tower is None else micro.tower  # [N, P, V]
     features = model.connector(tower)  # [N, P, D]
     hidden = model(
-        batch.ids, batch.positions, batch.lengths, features=features, parents=batch.parents, rows=rows
+        batch.ids,
+        batch.positions,
+        batch.lengths,
+        features=features,
+        parents=batch.parents,
+        rows=rows,
+        host_rows=host_rows,
+        image_rows=batch.image_rows,
     )  # [S, D]
     logits = model.logits(hidden)  # [S, V]
     if not len(batch.targets):  # a pass without labels still goes through every weight: other ranks wait for them

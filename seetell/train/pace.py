@@ -93,7 +93,7 @@ def time_step(vlm: VLM, stage: Stage, chosen: dict[str, str], samples: list[list
     for batch in samples:
         shown = sum(len(sample.images) for sample in batch)
         pixels = list(torch.randint(0, 256, (shown, 3, vlm.side_px, vlm.side_px), dtype=torch.uint8))
-        micros.append(MicroBatch(pack(batch, pixels)).to(device))
+        micros.append(MicroBatch(pack(batch, pixels, image_id=vlm.image_id)).to(device))
     kind = torch.bfloat16 if chosen["precision"] == "bfloat16" else torch.float32
 
     def run() -> None:

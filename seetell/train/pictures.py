@@ -151,17 +151,19 @@ def _assemble(
             pictures += [one for one in found if isinstance(one, Tensor)]
             sample_ids += [sample.id for sample in whole]
             kept.append(whole[0] if len(whole) == 1 else Shared(tuple(whole), plan.prefixes[document[0]]))
-        micro_batches.append(_micro_batch(kept, pictures, features is not None))
+        micro_batches.append(_micro_batch(kept, pictures, features is not None, samples.image_id))
     tokens = sum(len(micro.batch) for micro in micro_batches)
     micro_batches = [micro.pinned() for micro in micro_batches] if pin else micro_batches
     return StepData(micro_batches, StepFacts(tokens, refused, sample_ids))
 
 
-def _micro_batch(kept: list[Sample | Shared], pictures: list[Tensor], seen: bool) -> MicroBatch:
+def _micro_batch(
+    kept: list[Sample | Shared], pictures: list[Tensor], seen: bool, image_id: int | None = None
+) -> MicroBatch:
     """A pass whose samples were all refused is still made, over one dead token."""
     kept = kept or [Sample("", torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.bool))]
     whole = [sample for row in kept for sample in (row.samples if isinstance(row, Shared) else (row,))]
     sources = torch.tensor([sample.source for sample in whole])
     sources = sources.repeat_interleave(torch.stack([sample.supervised.sum() for sample in whole]))  # [S]
-    batch = pack(kept, None if seen else pictures, multiple_of=TOKENS_MULTIPLE)
+    batch = pack(kept, None if seen else pictures, multiple_of=TOKENS_MULTIPLE, image_id=image_id)
     return MicroBatch(batch, torch.stack(pictures) if seen and pictures else None, sources)

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from seetell.train.bins import best_fit, share_out
 
-TOKENS_MULTIPLE = 128  # a micro-batch is rounded up to this by one dead document, so few shapes occur
+TOKENS_MULTIPLE = 128  # a micro-batch is rounded up to this by dead documents, so few shapes occur
 BRANCHES_AT_MOST = 4  # entries in one document: more about one picture in one step would be a less mixed step
 WINDOW = 4096  # documents that are packed together: more fill no better, and an order of lengths would show
 

@@ -1,4 +1,4 @@
-"""Packing: samples in a row, positions per document, a dead document at the end."""
+"""Packing: samples in a row, positions per document, dead documents at the end."""
 
 from dataclasses import replace
 
@@ -18,10 +18,10 @@ def test_documents_stand_in_a_row_and_the_rest_is_dead() -> None:
     pixels = [torch.zeros(3, 8, 8, dtype=torch.uint8)] * 2
     batch = pack([_sample("a", 5, 1), _sample("b", 3), _sample("c", 2, 1)], pixels, multiple_of=16, pad_id=2)
     assert len(batch) == 16
-    assert batch.starts == (0, 5, 8, 10, 16)
+    assert batch.starts == (0, 5, 8, 10, 15, 16)
     assert batch.positions[:8].tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
-    assert batch.lengths == (5, 3, 2, 6)
-    assert batch.parents == (-1,) * 4
+    assert batch.lengths == (5, 3, 2, 5, 1)  # nothing is longer than the longest sample, the dead ones included
+    assert batch.parents == (-1,) * 5
     assert batch.ids[10:].tolist() == [2] * 6
     assert batch.targets.tolist() == [3, 4, 7]
     assert batch.sample_ids == ("a", "b", "c")
