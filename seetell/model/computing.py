@@ -16,7 +16,7 @@ import importlib.util
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -26,20 +26,34 @@ from transformers import PreTrainedModel
 
 from seetell.errors import UsageError
 from seetell.model.last_layer import blocks, is_pruned
+from seetell.model.pieces import varlen_attention
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
-aten: Any = torch.ops.aten
-# What is kept under "selective", where this torch has it.
+# What is kept under "selective", by the libraries that have it.
 _KEPT = {
-    "mm": aten, "addmm": aten, "bmm": aten, "_scaled_mm": aten,
-    "_scaled_dot_product_flash_attention": aten,
-    "_scaled_dot_product_efficient_attention": aten,
-    "_scaled_dot_product_cudnn_attention": aten,
-    "_scaled_dot_product_flash_attention_for_cpu": aten,
-    "_scaled_dot_product_fused_attention_overrideable": aten,
-    "_varlen_attn": torch.ops.torch_attn,
+    "aten": (
+        "mm", "addmm", "bmm", "_scaled_mm",
+        "_scaled_dot_product_flash_attention",
+        "_scaled_dot_product_efficient_attention",
+        "_scaled_dot_product_cudnn_attention",
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "_scaled_dot_product_fused_attention_overrideable",
+    ),
+    "torch_attn": ("_varlen_attn",),
 }  # fmt: skip
-KEPT = {getattr(home, name).default for name, home in _KEPT.items() if hasattr(home, name)}
+
+
+@cache
+def kept_ops() -> frozenset[Any]:
+    """The operations whose outputs are kept under "selective": products and attention, as far as this torch has them.
+
+    Asked for when a block first runs: some are registered by an import that only a kernel's first use makes.
+    """
+    varlen_attention()
+    libraries = ((getattr(torch.ops, library), names) for library, names in _KEPT.items())
+    kept = {getattr(ops, name).default for ops, names in libraries for name in names if hasattr(ops, name)}
+    region = getattr(torch.ops.higher_order, "inductor_compiled_code", None)  # flex attention: compiled by itself
+    return frozenset(kept if region is None else {*kept, region})
 
 
 def can_compile(device: torch.device) -> bool:
@@ -109,4 +123,4 @@ def _forward(
 
 
 def _policy(_context: Any, op: Any, *_args: Any, **_given: Any) -> CheckpointPolicy:
-    return CheckpointPolicy.MUST_SAVE if op in KEPT else CheckpointPolicy.PREFER_RECOMPUTE
+    return CheckpointPolicy.MUST_SAVE if op in kept_ops() else CheckpointPolicy.PREFER_RECOMPUTE

@@ -18,6 +18,7 @@ Shapes  T tokens, K documents, R queries, W keys gathered for all runs, H heads,
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from torch import Tensor
 from torch.nn import functional
 
 WIDTHS = 8  # the variable-length kernel's head widths are multiples of this
+WRAPPED = "wrap_inductor_compiled_regions"  # torch's option: a compiled region is an operation to dispatch modes
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,13 @@ def varlen_attention() -> Callable[..., Any] | None:
 def _flex(device_type: str) -> Callable[..., Any]:
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention) if device_type == "cuda" else flex_attention
+    return compiled_region(flex_attention) if device_type == "cuda" else flex_attention
+
+
+def compiled_region(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function compiled by itself, as one operation that selective checkpointing sees and keeps, where torch can."""
+    known = hasattr(importlib.import_module("torch._inductor.config"), WRAPPED)
+    return torch.compile(function, options={WRAPPED: True} if known else None)
 
 
 def computing_type(query: Tensor) -> torch.dtype:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from seetell.encode.sample import Sample, Shared, pack
-from seetell.model.computing import KEPT, can_compile, fuse_with_liger, set_computing
+from seetell.model.computing import can_compile, fuse_with_liger, kept_ops, set_computing
 from seetell.model.fp8 import FrozenLinear, can_multiply
 from seetell.model.frozen import FrozenMatrices
 from seetell.model.last_layer import blocks, is_pruned, prune
@@ -121,7 +121,7 @@ def saved_bytes(model: VLM, micro: MicroBatch) -> int:
 
 def test_selective_keeps_the_products() -> None:
     assert {"aten::mm", "aten::addmm", "aten::_scaled_dot_product_flash_attention_for_cpu"} <= {
-        op.name() for op in KEPT
+        op.name() for op in kept_ops()
     }
 
 
