@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self, TypedDict, cast
 
 from seetell.errors import DamagedFile
 
@@ -24,6 +24,13 @@ MANIFEST = "manifest.json"
 FACTS_FILE = "seetell.json"  # in a model's folder: what no other software has a place for
 ROWS_PER_SYNC = 64
 _TAR_PART = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)
+
+
+class Entry(TypedDict):
+    """What a manifest says of a file."""
+
+    bytes: int
+    sha256: str
 
 
 @contextmanager
@@ -154,16 +161,41 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def write_manifest(folder: str | Path) -> None:
-    """Flushes every file of a finished folder to the disk, then writes their sizes and hashes, last."""
+class Hashing:
+    """A file that is open for writing, whose size and hash are known when the last byte is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._hash, self._bytes = file, hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        self._hash.update(data)
+        self._bytes += len(data)
+        return self._file.write(data)
+
+    def entry(self) -> Entry:
+        return {"bytes": self._bytes, "sha256": self._hash.hexdigest()}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def write_manifest(folder: str | Path, known: Mapping[str, Entry] | None = None) -> None:
+    """Flushes every file of a finished folder to the disk, then writes their sizes and hashes, last.
+
+    Whoever wrote a large file may have hashed it meanwhile (`Hashing`): what is `known` of it, by its name within the
+    folder, is written down as it is, and only its size is looked at.
+    """
     folder = Path(folder)
     files = _files(folder)
     for path in (*files, *{path.parent for path in files}):
         _sync(path)
-    entries = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-        for path in files
-    }
+    entries: dict[str, Entry] = {}
+    for path in files:
+        name, size_bytes = path.relative_to(folder).as_posix(), path.stat().st_size
+        entry = (known or {}).get(name) or {"bytes": size_bytes, "sha256": sha256_file(path)}
+        if entry["bytes"] != size_bytes:
+            raise DamagedFile(f"{path} has {size_bytes} bytes, and {entry['bytes']} were written.")
+        entries[name] = entry
     write_json(folder / MANIFEST, {"files": entries})
 
 

@@ -2,9 +2,10 @@
 
 A checkpoint is a folder: what learns and the optimizer's moments as safetensors, the counters as JSON, and a
 manifest with sizes and hashes, written last. The folder is filled under a name nobody reads, flushed to the
-disk, and renamed. Reading takes the newest that is whole; damaged ones are passed over and told. Random
-state needs no saving, for every step seeds itself (`loop.fit`), and neither does the data's, for the plan is
-a pure function.
+disk, and renamed. Training waits until the tensors are copied, or where one rank writes all, until they are in files;
+hashing and flushing go on beside it, and shards are hashed by the ranks that write them. Reading takes the newest
+that is whole; damaged ones are passed over and told. Random state needs no saving, for every step seeds itself
+(`loop.fit`), and neither does the data's, for the plan is a pure function.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,10 +31,10 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from seetell.config import freeze, thaw
 from seetell.console import say
 from seetell.errors import BadInput, DamagedFile, Failed
-from seetell.files import check_manifest, read_json, write_json, write_manifest
+from seetell.files import Entry, check_manifest, read_json, write_json, write_manifest
 from seetell.train.log import Progress
 from seetell.train.ranks import PATIENCE, Ranks
-from seetell.train.shard_files import kinds, read_shards, start_writing
+from seetell.train.shard_files import Writing, kinds, read_shards, start_writing
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # full, above one's quota, longer than a file may be
 KEPT = 2  # the newest, and one behind it in case the disk fails the newest
@@ -53,17 +54,18 @@ class Keeper:
         self._folder, self._model, self._optimizer, self._ranks = folder, model, optimizer, ranks
         # What is written in the background needs a group of its own: its messages must not meet those of the steps.
         self._group: Any = dist.new_group(backend="gloo", timeout=PATIENCE) if sharded else None
-        self._written: Future[Any] | None = None
+        self._written: Writing | Future[None] | None = None
+        self._beside = ThreadPoolExecutor(1, "checkpoint")
         self._progress = Progress()
         self._failure = ""
 
     def save(self, progress: Progress) -> None:
-        """Writes `folder/step-N`; of shards, only copies them, to be written while training goes on."""
+        """Begins `folder/step-N`: shards are copied and a whole model is written; the rest comes beside training."""
         self.finish()
         self._progress, self._failure = replace(progress), ""
         if self._group is None:
-            if self._ranks.main:
-                self._attempt(self._write_plain)
+            if self._ranks.main and self._attempt(self._write_plain):
+                self._written = self._beside.submit(self._complete, {})
         elif self._ranks.on_main(lambda: self._attempt(lambda: fresh_folder(self._writing))):
             learning = _learning(self._model)
             tensors = {name: parameter.detach() for name, parameter in learning.items()}
@@ -71,15 +73,18 @@ class Keeper:
             self._written = start_writing(tensors, self._writing / SHARDS, self._group)
 
     def look(self) -> None:
-        """Completes a save whose shards have been written meanwhile."""
+        """Completes a save that has been written meanwhile."""
         if self._written is not None and self._written.done():
             self.finish()
 
     def finish(self) -> None:
-        """Waits for the shards of a save, and completes it."""
+        """Waits for a save, and completes it."""
         written, self._written = self._written, None
-        if written is not None and self._attempt(written.result) and self._ranks.main:
-            self._attempt(self._complete)
+        if isinstance(written, Future):
+            self._attempt(written.result)
+        elif written is not None and self._attempt(written.result) and self._ranks.main:
+            hashes = {f"{SHARDS}/{name}": entry for name, entry in written.result().items()}
+            self._attempt(lambda: self._complete(hashes))
 
     def check(self) -> None:
         """Fails when the last save did."""
@@ -99,12 +104,11 @@ class Keeper:
         writing = fresh_folder(self._writing)
         save_file({name: parameter.detach().contiguous() for name, parameter in learning.items()}, writing / WEIGHTS)
         save_file(_moments(learning, self._optimizer), writing / MOMENTS)
-        self._complete()
 
-    def _complete(self) -> None:
+    def _complete(self, hashes: Mapping[str, Entry]) -> None:
         """What makes files a checkpoint: the counters, the manifest, the name."""
         write_json(self._writing / COUNTERS, freeze(self._progress))
-        write_manifest(self._writing)
+        write_manifest(self._writing, hashes)
         put_in_place(self._writing, self._target)
         for old in _newest_first(self._folder)[KEPT:]:
             shutil.rmtree(old)
@@ -113,7 +117,7 @@ class Keeper:
         """Whether it could be written; if not, that is told and what there is of it removed."""
         try:
             work()
-        except (OSError, SafetensorError, CheckpointException) as error:
+        except (OSError, SafetensorError, CheckpointException, DamagedFile) as error:
             kept = _newest_first(self._folder)
             rest = f"{kept[0].name} is kept." if kept else "There is none before it."
             self._failure = f"{self._target} could not be written ({_reason(error)}). {rest}"

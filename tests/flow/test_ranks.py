@@ -23,6 +23,7 @@ from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 from torch.distributed.tensor import DTensor
 
+from seetell import files
 from seetell.config import apply_sets
 from seetell.files import read_jsonl
 from seetell.model.vlm import VLM
@@ -175,6 +176,9 @@ def same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
     return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+hashed = files.sha256_file
+
+
 def saves_of_shards(ranks: Ranks, folder: Path) -> dict[str, object]:
     """What comes of saving shards: while the weights move on, on a full disk, and when a byte is flipped later."""
     learner = learner_of(Case("shard"), ranks)
@@ -182,9 +186,12 @@ def saves_of_shards(ranks: Ranks, folder: Path) -> dict[str, object]:
     keeper = Keeper(folder, learner.model, learner.optimizer, ranks, sharded=True)
     train_step(learner, steps[0])
     first = whole(learner)
-    keeper.save(Progress(step=1))
-    train_step(learner, steps[1])  # meanwhile
-    keeper.finish()
+    read_again: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "sha256_file", lambda path: read_again.append(path.name) or hashed(path))
+        keeper.save(Progress(step=1))
+        train_step(learner, steps[1])  # meanwhile
+        keeper.finish()
     with full_disk():
         keeper.save(Progress(step=2))
         keeper.finish()
@@ -206,6 +213,7 @@ def saves_of_shards(ranks: Ranks, folder: Path) -> dict[str, object]:
         shard.write_bytes(shard.read_bytes()[:-1] + b"\x7f")
     older = loaded()
     return {
+        "read again": read_again,
         "failed": failed,
         "left": left,
         "newest": newest[0] == Progress(step=3) and same(newest[1], second),
@@ -217,6 +225,7 @@ def test_saves_of_shards_are_read_back_to_the_bit_and_a_full_disk_costs_one(tmp_
     for found in on_ranks(2, saves_of_shards, tmp_path):
         assert "step-00000002 could not be written (File too large). step-00000001 is kept." in str(found["failed"])
         assert found["left"] == ["step-00000001"]
+        assert found["read again"] in ([], ["progress.json"])  # the ranks hashed their shards as they wrote them
         assert found["newest"]
         assert found["older"]
     assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".safetensors", ".json"}

@@ -115,6 +115,23 @@ def test_a_whole_folder_passes(folder: Path) -> None:
     assert sorted(named) == ["inner/facts.json", "weights.bin"]
 
 
+def test_what_its_writer_hashed_is_not_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (folder / "large.bin").open("wb") as file:
+        hashing = files.Hashing(file)
+        for part in (b"a" * 100_000, b"b"):
+            hashing.write(part)
+    read: list[str] = []
+    monkeypatch.setattr(files, "sha256_file", lambda path: read.append(path.name) or files.sha256_text("{}"))
+    (folder / "weights.bin").unlink()
+    files.write_manifest(folder, {"large.bin": hashing.entry()})
+    assert read == ["facts.json"]
+    monkeypatch.undo()
+    files.check_manifest(folder)
+    (folder / "large.bin").write_bytes(b"a")
+    with pytest.raises(DamagedFile, match="has 1 bytes, and 100001 were written"):
+        files.write_manifest(folder, {"large.bin": hashing.entry()})
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

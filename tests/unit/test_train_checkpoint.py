@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from seetell.errors import BadInput, Failed
+from seetell.train import checkpoint
 from seetell.train.checkpoint import Keeper, full_disk_told, load_checkpoint
 from seetell.train.log import Progress
 from seetell.train.optimizer import build_optimizer, choose_what_learns
@@ -36,7 +39,9 @@ def moved(model, optimizer) -> None:
 
 
 def save(folder: Path, model, optimizer, progress: Progress) -> Path:
-    Keeper(folder, model, optimizer, ALONE).save(progress)
+    keeper = Keeper(folder, model, optimizer, ALONE)
+    keeper.save(progress)
+    keeper.finish()
     return folder / f"step-{progress.step:08}"
 
 
@@ -77,6 +82,33 @@ def test_a_damaged_one_is_passed_over(tmp_path: Path, damage: str) -> None:
     assert found.step == 1
 
 
+def test_training_does_not_wait_for_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is filled is hashed beside the steps, and is a checkpoint only then."""
+    hashed_by: list[threading.Thread] = []
+    hashed = checkpoint.write_manifest
+
+    def slow(*given: Any) -> None:
+        hashed_by.append(threading.current_thread())
+        goes_on.wait(60)
+        hashed(*given)
+
+    goes_on = threading.Event()
+    monkeypatch.setattr(checkpoint, "write_manifest", slow)
+    model, optimizer = fresh()
+    moved(model, optimizer)
+    keeper = Keeper(tmp_path, model, optimizer, ALONE)
+    keeper.save(Progress(step=1))
+    before = {name: weight.clone() for name, weight in model.connector.named_parameters()}
+    moved(model, optimizer)  # training goes on
+    assert not list(tmp_path.glob("step-*"))
+    goes_on.set()
+    keeper.finish()
+    assert threading.main_thread() not in hashed_by
+    other, other_optimizer = fresh(seed=7)
+    assert load_checkpoint(tmp_path, other, other_optimizer, ALONE) == Progress(step=1)
+    assert all(torch.equal(weight, before[name]) for name, weight in other.connector.named_parameters())
+
+
 def test_two_are_kept_and_unfinished_ones_are_swept(tmp_path: Path) -> None:
     model, optimizer = fresh()
     for step in (1, 2, 3, 12):
@@ -107,13 +139,16 @@ def test_a_full_disk_costs_that_checkpoint_alone(tmp_path: Path, capsys: pytest.
     moved(model, optimizer)
     keeper = Keeper(tmp_path, model, optimizer, ALONE)
     keeper.save(Progress(step=1))
+    keeper.finish()
     with full_disk():
         keeper.save(Progress(step=2))
+        keeper.finish()
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
     assert "step-00000002 could not be written (" in capsys.readouterr().err
     with pytest.raises(Failed, match=r"File too large.*step-00000001 is kept.*Make room"):
         keeper.check()
     keeper.save(Progress(step=3))
+    keeper.finish()
     keeper.check()
     found = load_checkpoint(tmp_path, *fresh(), ALONE)
     assert found == Progress(step=3)

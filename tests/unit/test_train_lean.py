@@ -116,7 +116,9 @@ def test_from_a_checkpoint_it_goes_on_to_the_same_bits(
     one, other = fresh(0), fresh(7)
     step(*one, 0)
     step(*one, 1)
-    Keeper(tmp_path, *one, Ranks(torch.device("cpu"))).save(Progress(step=2))
+    keeper = Keeper(tmp_path, *one, Ranks(torch.device("cpu")))
+    keeper.save(Progress(step=2))
+    keeper.finish()
     assert {path.suffix for path in (tmp_path / "step-00000002").iterdir()} == {".safetensors", ".json"}
     assert load_checkpoint(tmp_path, *other, Ranks(torch.device("cpu"))) == Progress(step=2)
     step(*one, 2)
