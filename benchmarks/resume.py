@@ -122,6 +122,11 @@ def metrics(out: Path) -> list[dict[str, object]]:
     return [{key: value for key, value in row.items() if key not in ("seconds", "data_wait_s")} for row in rows]
 
 
+def is_writing(out: Path) -> bool:
+    """Whether a checkpoint or a model is half written there."""
+    return any(out.glob("**/.writing-*")) or any(path.is_dir() for path in out.glob(".*.part"))
+
+
 def kill_and_go_on(
     recipe: Recipe, out: Path, ranks: int, victims: Sequence[int], after_s: float, while_writing: bool
 ) -> tuple[bool, bool]:
@@ -129,14 +134,14 @@ def kill_and_go_on(
     children = start(recipe, out, ranks)
     kill_at_s = time.monotonic() + after_s
     while any(child.is_alive() for child in children):
-        if time.monotonic() >= kill_at_s and (not while_writing or any(out.glob("**/.writing-*"))):
+        if time.monotonic() >= kill_at_s and (not while_writing or is_writing(out)):
             for rank in victims:
                 children[rank].kill()
             break
         time.sleep(0.0002 if time.monotonic() >= kill_at_s else 0.002)
     end(children)
     hit = any(child.exitcode == -signal.SIGKILL for child in children)
-    writing = any(out.glob("**/.writing-*"))
+    writing = is_writing(out)
     if hit:
         children = start(recipe, out, ranks)
         end(children)

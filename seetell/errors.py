@@ -2,6 +2,7 @@
 
     SeetellError
     ├── Failed              1   the work itself did not succeed
+    │   ├── DiskFull        1   there is no room for what is written
     │   └── HalfSupervised  1   a token holds supervised and other text
     ├── UsageError          2   the command or the recipe asks for something impossible
     │   └── ConfigError     2   a recipe or a setting is wrong; the message says where
@@ -24,6 +25,16 @@ class SeetellError(Exception):
 
 class Failed(SeetellError):
     """The work itself did not succeed."""
+
+
+class DiskFull(Failed, OSError):
+    """The disk has no room for what is written: made as an OSError is, of its number, reason and place."""
+
+    def __str__(self) -> str:
+        return (
+            f"There is no room left for {self.filename} ({self.strerror}): make room there, and run the same command "
+            "again."
+        )
 
 
 class HalfSupervised(Failed):

@@ -2,11 +2,12 @@
 
 Nothing heavy is imported before a verb is chosen, so `seetell --help` answers at once. A failure is one
 sentence on standard error and an exit code: 0 done, 1 failed, 2 usage or config, 3 bad input data, 4 an
-outside service failed, 130 or 143 interrupted. `--debug` adds the traceback.
+outside service failed, 130 or 143 interrupted, 141 nobody reads on. `--debug` adds the traceback.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -17,7 +18,8 @@ import typer
 
 from seetell.cli import tensors, words
 from seetell.console import console
-from seetell.errors import SeetellError
+from seetell.errors import DiskFull, SeetellError
+from seetell.files import FULL
 
 app = typer.Typer(
     name="seetell",
@@ -63,8 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     signal.signal(signal.SIGTERM, _end_on_signal)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without some letters still shows the others
     try:
-        typer.main.get_command(app).main(words, prog_name="seetell")
+        _run(words)
+    except BrokenPipeError:
+        _end_unread()
     except Exception as error:
         if "--debug" in flags:
             import traceback
@@ -76,10 +83,34 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
+def _run(words: list[str]) -> None:
+    """The command, its results handed over to the last letter."""
+    try:
+        typer.main.get_command(app).main(words, prog_name="seetell")
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # which typer tells nobody of
+            raise ended.__context__ from None
+        if not ended.code:
+            sys.stdout.flush()
+        raise
+
+
+def _end_unread() -> NoReturn:
+    """Who reads the results has enough of them (`| head`): ends as a shell expects, without another word."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            os.dup2(nowhere, stream.fileno())  # what is left in them has a place to go to
+    sys.exit(128 + signal.SIGPIPE)
+
+
 def _sentence(error: Exception) -> tuple[str, int]:
     """What to say about a failure, and the exit code it ends with."""
     if isinstance(error, SeetellError):
         return str(error), error.exit_code
+    if isinstance(error, OSError) and error.errno in FULL:
+        place = error.filename or "what was being written, or for what standard output is led to"
+        return str(DiskFull(error.errno, error.strerror, place)), DiskFull.exit_code
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}.", 3 if isinstance(error, FileNotFoundError) else 1
     first_line = (str(error).strip() or "no message").splitlines()[0]

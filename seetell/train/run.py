@@ -30,11 +30,11 @@ from seetell.config import freeze
 from seetell.console import say
 from seetell.encode.processor import Processor
 from seetell.errors import SeetellError, UsageError
-from seetell.files import MANIFEST, read_json, write_json, write_manifest
+from seetell.files import MANIFEST, publish, read_json, write_json
 from seetell.model.adapter import save_adapter
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, save_model
-from seetell.train.checkpoint import fresh_folder, full_disk_told, load_checkpoint, put_in_place
+from seetell.train.checkpoint import full_disk_told, load_checkpoint
 from seetell.train.computing import arrange, choose_computing
 from seetell.train.data import Samples, read_samples, told
 from seetell.train.features import Eye, Features
@@ -257,14 +257,12 @@ class _Run:
         will be tuned in, for the language model itself knows no others.
         """
         target = target_of(self.recipe, self.out, name)
-        writing = fresh_folder(self.out / f".writing-{target.name}")
-        processor.save(writing)
-        if (lora := self.recipe.stages[name].lora) is None:
-            save_model(vlm, writing, stop_ids=sorted(processor.stop_ids))
-        else:
-            save_adapter(vlm, writing, self.below(name) or Path(self.recipe.model.start), lora.bits)
-        write_manifest(writing)
-        put_in_place(writing, target)
+        with publish(target, replaces=True) as writing:
+            processor.save(writing)
+            if (lora := self.recipe.stages[name].lora) is None:
+                save_model(vlm, writing, stop_ids=sorted(processor.stop_ids))
+            else:
+                save_adapter(vlm, writing, self.below(name) or Path(self.recipe.model.start), lora.bits)
         shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)
 
     def report(self, name: str, plan: Plan, state: Progress, log: RunLog) -> None:

@@ -16,7 +16,7 @@ from seetell.ask.request import CHARS_PER_TOKEN
 from seetell.config import nearest
 from seetell.console import progress, say
 from seetell.errors import BadInput, Failed, UsageError
-from seetell.files import append_jsonl, as_list, as_object, write_atomic, write_json
+from seetell.files import append_jsonl, as_list, as_object, output_file, write_atomic, write_json
 from seetell.generate.check import CONTROL, poison
 from seetell.generate.report import picture_with_boxes
 from seetell.page import Card, Line, Page
@@ -68,6 +68,7 @@ def check(
     out: Path | None = None,
 ) -> Findings:
     """Prints what is wrong by reason; raises when there is anything that training would stumble over."""
+    out = None if out is None else output_file(out)
     found, checker = Findings(), _Checker(images, _pictures_of(against), max_tokens)
     listed = None if out is None else append_jsonl(_fresh(out))
     try:
@@ -95,6 +96,7 @@ def check(
 
 def stats(data: Path, out: Path | None = None) -> dict[str, Any]:
     """Counts and lengths; `out` gets them as JSON."""
+    out = None if out is None else output_file(out)
     counts, words, turns, images = Counter[str](), Counter[int](), Counter[int](), Counter[int]()
     openings = Counter[str]()
     for row in read_any(data):
@@ -133,7 +135,7 @@ def convert(data: Path, out: Path, to: str, images: Path | None = None, seed: in
     """Writes the file in another format; rows that it cannot say are listed beside it, and end in exit code 1."""
     if to not in FORMATS:
         raise UsageError(f"There is no format {to!r}; {nearest(to, FORMATS)}")
-    folder = images or Path()
+    out, folder = output_file(out), images or Path()
     unread: list[Rejected] = []
     counts: Counter[str] = Counter()
 
@@ -166,6 +168,7 @@ def convert(data: Path, out: Path, to: str, images: Path | None = None, seed: in
 
 def browse(data: Path, out: Path, images: Path | None = None, count: int = 60, seed: int = 0) -> Path:
     """Writes a page of rows drawn at random, with their pictures."""
+    out = output_file(out)
     chosen: list[tuple[int, Row]] = []
     rng = random.Random(f"browse:{seed}")
     number = -1

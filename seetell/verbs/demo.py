@@ -25,7 +25,7 @@ from seetell.config import load_recipe
 from seetell.console import console, progress, say
 from seetell.evals import drawn as task
 from seetell.evals.drawn_task import SCENES as SCENES_ASKED
-from seetell.files import read_json, read_jsonl, write_json
+from seetell.files import output_folder, read_json, read_jsonl, write_json
 from seetell.generate.prompts import Kind
 from seetell.generate.write import write_conversations_of
 from seetell.infer.answerers import OurAnswerer
@@ -97,7 +97,7 @@ def demo(
         from seetell.base.rebuild import rebuild
 
         rebuild()
-    out = Path(out)
+    out = output_folder(out)
     clock = Clock()
     with clock.phase("draw"):
         draw(out / "data", scenes)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from seetell.config import pick
 from seetell.console import say
 from seetell.errors import BadInput, ServiceError, UsageError
-from seetell.files import as_object, read_json, sha256_file, write_atomic, write_json
+from seetell.files import as_object, output_folder, read_json, sha256_file, telling_full_disk, write_atomic, write_json
 
 if TYPE_CHECKING:
     from seetell.evals.judge import Judge, Manner
@@ -53,7 +53,7 @@ def eval(
     from seetell.evals.tasks import TASKS
 
     chosen = pick(TASKS, task, "task")
-    out = Path(out)
+    out = output_folder(out)
     if not models:
         raise UsageError("There is nobody to ask: give --model.")
     items = limited(items_of(chosen, data), limit)
@@ -66,7 +66,7 @@ def eval(
     lost: list[Unscored] = []
     for spec in models:
         folder = out / RUNS / slug(spec)
-        with _answerer(spec, folder, chosen, device, dtype) as (answerer, about):
+        with telling_full_disk(folder), _answerer(spec, folder, chosen, device, dtype) as (answerer, about):
             facts: dict[str, Any] = {
                 "name": slug(spec),
                 "task": chosen.name,

@@ -6,18 +6,17 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from seetell.console import say
 from seetell.encode.processor import Processor
 from seetell.errors import UsageError
-from seetell.files import write_atomic, write_manifest
+from seetell.files import publish, refuse_filled, write_atomic
 from seetell.model.adapter import load_any, merge
 from seetell.model.original import TOWER_FOLDER, save_original
 from seetell.model.vlm import VLM
 from seetell.model.weights import is_llava, model_folder, save_model
-from seetell.verbs.importing import carry, refuse_filled
+from seetell.verbs.importing import carry
 
 CARD = """\
 ---
@@ -52,17 +51,11 @@ def export_model(model: str | Path, to: str, out: str | Path) -> Path:
     refuse_filled(out)
     source = model_folder(model)
     vlm, processor = merge(load_any(source)), Processor.load(source)
-    writing = out.with_name(f".writing-{out.name}")
-    shutil.rmtree(writing, ignore_errors=True)
-    writing.mkdir(parents=True)
-    WRITERS[to](vlm, processor, writing)
-    processor.save(writing)
-    carry(source, writing)
-    write_atomic(writing / "README.md", _card(vlm, processor))
-    write_manifest(writing)
-    if out.exists():
-        out.rmdir()
-    writing.rename(out)
+    with publish(out) as writing:
+        WRITERS[to](vlm, processor, writing)
+        processor.save(writing)
+        carry(source, writing)
+        write_atomic(writing / "README.md", _card(vlm, processor))
     say(f"Exported {model} to {out}.")
     return out
 

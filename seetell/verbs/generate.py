@@ -20,6 +20,7 @@ from seetell.ask.rules import RulesTeacher
 from seetell.config import nearest
 from seetell.console import duration, say
 from seetell.errors import ServiceError, UsageError
+from seetell.files import output_folder, telling_full_disk
 from seetell.generate.bench import bench_run, write_bench
 from seetell.generate.join import join_folders
 from seetell.generate.outcome import JOURNAL
@@ -94,7 +95,7 @@ def generate(
     bench: int = 0,
 ) -> dict[str, Any]:
     """Asks for what is still missing in `out`; returns the report, or raises when something is failed or pending."""
-    _check_folder(out)
+    out = output_folder(out)
     if settings.max_cost_usd is not None and settings.price is None:
         raise UsageError(f"--max-cost needs a price, and none is known for {service.model!r}: give --price IN,OUT.")
     prompt_set = PromptSet.load(prompts, conversation_boxes=conversation_boxes)
@@ -106,7 +107,8 @@ def generate(
     teacher = make_teacher(service, settings.concurrency, unspoken)
     run = Run(out, teacher, prompt_set, settings, source.images_dir(out))
     if batch and not dry_run:
-        return _batch(run, source, batch)
+        with telling_full_disk(out):
+            return _batch(run, source, batch)
     scenes = source.read()
     if dry_run:
         if bench:
@@ -114,7 +116,8 @@ def generate(
             scenes = iter(fit[:bench])
         _show(_estimate(run, scenes), run)
         return {}
-    report, stopped = write_bench(run, scenes, bench) if bench else run.go(scenes)
+    with telling_full_disk(out):
+        report, stopped = write_bench(run, scenes, bench) if bench else run.go(scenes)
     return conclude(out, report, stopped, f"to go on, run: {command_line('--retry-rejected' if bench else '')}")
 
 
@@ -139,8 +142,9 @@ def parse_again(out: Path) -> dict[str, Any]:
 
 def join(folders: Sequence[Path], out: Path) -> dict[str, Any]:
     """One folder out of several that were made by shards."""
-    _check_folder(out)
-    join_folders(folders, out)
+    out = output_folder(out)
+    with telling_full_disk(out):
+        join_folders(folders, out)
     return conclude(out, reparse(out), "", "joining asks nobody: run the shards' lines once more, then join again")
 
 
@@ -159,11 +163,6 @@ def _by_reason(state: str, counts: dict[str, int]) -> str:
     """`3 failed: 2 timeout, 1 status 500`; one reason needs no number of its own."""
     reasons = ", ".join(counts) if len(counts) == 1 else ", ".join(f"{count} {name}" for name, count in counts.items())
     return f"{sum(counts.values())} {state}{': ' if counts else ''}{reasons}"
-
-
-def _check_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file: name a folder, which is made if it is not there.")
 
 
 def command_line(more: str = "") -> str:

@@ -25,7 +25,7 @@ from seetell.encode.processor import Processor, template_named
 from seetell.encode.templates import VICUNA_V1, Template
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
 from seetell.errors import BadInput, SeetellError, ServiceError, UsageError
-from seetell.files import FACTS_FILE, as_object, read_json, write_manifest
+from seetell.files import FACTS_FILE, as_object, publish, read_json, refuse_filled
 from seetell.model.original import is_original, load_original, load_projector
 from seetell.model.parts import folder_of
 from seetell.model.vlm import VLM
@@ -67,24 +67,12 @@ def import_model(
     return out
 
 
-def refuse_filled(out: Path) -> None:
-    """Nothing that is there is ever written over."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is there already and not empty: choose another folder, or remove it.")
-
-
 def write_folder(vlm: VLM, processor: Processor, out: Path, source: Path) -> None:
-    """The finished folder appears whole: it is written beside its place and renamed."""
-    writing = out.with_name(f".writing-{out.name}")
-    shutil.rmtree(writing, ignore_errors=True)
-    writing.mkdir(parents=True)
-    save_model(vlm, writing, stop_ids=sorted(processor.stop_ids))
-    processor.save(writing)
-    carry(source, writing)
-    write_manifest(writing)
-    if out.exists():
-        out.rmdir()
-    writing.rename(out)
+    """The finished folder appears whole."""
+    with publish(out) as writing:
+        save_model(vlm, writing, stop_ids=sorted(processor.stop_ids))
+        processor.save(writing)
+        carry(source, writing)
 
 
 def carry(source: Path, out: Path) -> None:
@@ -129,12 +117,12 @@ def _model(folder: Path, vision: str | None, template: str | None) -> tuple[VLM,
 
 @contextmanager
 def _beside_weights(folder: Path) -> Iterator[Path]:
-    """A copy of what turns words into ids, without the config: a first release's names a kind of model that
+    """Links to what turns words into ids, without the config: a first release's names a kind of model that
     transformers does not know, and its tokenizers ask for it. What is refused there is told of the folder itself."""
     with TemporaryDirectory() as copy:
         for pattern in BESIDE_WEIGHTS:
             for path in folder.glob(pattern):
-                shutil.copyfile(path, Path(copy) / path.name)
+                (Path(copy) / path.name).symlink_to(path.resolve())
         if not any(Path(copy).glob("*token*")):
             raise BadInput(f"{folder} holds no tokenizer: copy its language model's files into it.")
         try:

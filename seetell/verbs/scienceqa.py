@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from seetell.console import say
-from seetell.files import append_jsonl, read_json
+from seetell.files import append_jsonl, output_file, output_folder, read_json
 
 
 def convert(
@@ -23,6 +23,7 @@ def convert(
     from seetell.evals.scienceqa_talks import conversations
     from seetell.sources.conversations import write_conversations
 
+    out = output_file(out)
     folder = Path(images) if images else Path(problems).parent / "images"
     found = list(conversations(read_json(problems), folder, form=form, picture=picture, split=split))
     write_conversations(out, found, folder)
@@ -46,7 +47,7 @@ def join(
     from seetell.evals.scienceqa import TASK, problem_items, texts_of
     from seetell.verbs.eval import make_judge
 
-    out = Path(out)
+    out = output_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     first, other = texts_of(Path(answers)), texts_of(Path(second))
     problems = read_json(truth)

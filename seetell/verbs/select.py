@@ -11,7 +11,7 @@ from typing import Any
 
 from seetell.console import progress, say
 from seetell.errors import BadInput, UsageError
-from seetell.files import as_object, read_json, read_jsonl, write_atomic, write_json
+from seetell.files import as_object, output_folder, read_json, read_jsonl, telling_full_disk, write_atomic, write_json
 from seetell.generate.phrases import make_chunker
 from seetell.generate.select import Choice, choose, curve, forget_reading, read_phrases, taken_of
 from seetell.page import Page
@@ -48,6 +48,7 @@ def select(
     if least < 1 or most < 1:
         raise UsageError("--least and --most are 1 or more.")
     check_pattern(image_name)
+    out = output_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     chunks, called = make_chunker(chunker)
     places = _names_in(images) if images is not None else None
@@ -66,7 +67,7 @@ def select(
     def rows(skipped: Counter[str]) -> Iterator[Captioned]:
         return usable(read_captions(captions, image_name), places, skipped)
 
-    with progress("captions", None) as bar:
+    with progress("captions", None) as bar, telling_full_disk(out):
         phrases, lengths = read_phrases((row.caption for row in rows(skipped)), chunks, out, source, bar.advance)
     if not len(lengths):
         place = "" if images is None else f" whose picture is in {images}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from seetell.config import apply_sets, load_recipe
 from seetell.errors import ConfigError
+from seetell.files import output_folder
 from seetell.train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def train(
 
     Every `observe_every` steps the model is looked at: as `looking` says, and by `observers` of one's own.
     """
-    resolved = resolve(recipe, sets)
+    resolved, out = resolve(recipe, sets), output_folder(out)
     from seetell.train.run import train as run  # here because it imports torch, and a typo in --set needs none
 
     if looking is not None:

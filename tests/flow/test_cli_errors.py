@@ -119,7 +119,7 @@ def seetell(
         ("plan RECIPE --set tune.max_tokens=5", 3, "too long"),
         ("train RECIPE --out NEW --set model.connector=mlp", 2, "There is no connector 'mlp'"),
         ("train RECIPE --out NEW --set tune.data=FOLDER/page.json", 3, "not a conversation file"),
-        ("train RECIPE --out FOLDER/recipe.py", 1, "recipe.py"),
+        ("train RECIPE --out FOLDER/recipe.py", 2, "recipe.py is a file, not a folder"),
         pytest.param("train RECIPE --out NEW --device cuda", 2, "CUDA", marks=WITHOUT_CUDA),
         ("plan RECIPE --set tune.template=math:pi", 2, "math:pi is no chat template"),
         ("train RECIPE --out NEW --set tune.template=pathlib:Path", 2, "pathlib:Path is no chat template"),
