@@ -8,26 +8,22 @@ which is written last, names every file with its size and hash. A full disk is a
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypedDict, cast
 
-from seetell.errors import DamagedFile, DiskFull, UsageError
+from seetell.errors import DamagedFile, DiskFull
 
 MANIFEST = "manifest.json"
 FACTS_FILE = "seetell.json"  # in a model's folder: what no other software has a place for
 ROWS_PER_SYNC = 64
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # full, above one's quota, longer than a file may be
-LOST_AND_FOUND = "lost+found"  # what an empty disk holds
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors, which is Rust, tells of the system's errors
 _TAR_PART = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)
 
@@ -53,7 +49,7 @@ def writing(path: str | Path) -> Generator[BinaryIO]:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-        _sync(path.parent)
+        sync(path.parent)
 
 
 @contextmanager
@@ -69,147 +65,6 @@ def telling_full_disk(place: str | Path) -> Generator[None]:
         if number not in FULL:
             raise
         raise DiskFull(number, os.strerror(number), str(place)) from error
-
-
-def output_file(path: str | Path) -> Path:
-    """A file to write, checked before anything is read for it; the folders that it lacks are made."""
-    path = Path(path).expanduser()
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder: name the file to write, such as {path / 'NAME'}.")
-    _refuse_file_among(path.parent)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def output_folder(path: str | Path) -> Path:
-    """A folder to write, there or not, checked before anything is read for it."""
-    path = Path(path).expanduser()
-    _refuse_file_among(path)
-    return path
-
-
-def _refuse_file_among(path: Path) -> None:
-    for each in (path, *path.absolute().parents):
-        if each.exists():
-            if not each.is_dir():
-                raise UsageError(f"{each} is a file, not a folder to write in: give another --out.")
-            return
-
-
-@contextmanager
-def publish(folder: str | Path, *, replaces: bool = False) -> Generator[Path]:
-    """A folder to fill, which stands at `folder` whole, its manifest last, at the end of the block or not at all.
-
-    Its place is free, or an empty folder: also a link to one, a mount point, the folder one stands in. Into such a
-    folder the files are moved; else the new folder is renamed. With `replaces` what is there gives way. Commands with
-    the same place refuse each other; what a killed one left there is removed.
-    """
-    target = output_folder(folder).resolve()
-    within = target.is_dir() and not replaces
-    home = target if within else target.parent
-    refuse_filled(target, replaces)
-    made = [parent for parent in (home, *home.parents) if not parent.exists()]
-    with telling_full_disk(target):
-        try:
-            home.mkdir(parents=True, exist_ok=True)
-            with _part_of(target, home) as part:
-                yield part
-                write_manifest(part)
-                refuse_filled(target, replaces)
-                if within:
-                    _move_into(part, target)
-                else:
-                    _rename_to(part, target, replaces)
-                _sync(home)
-        except BaseException:
-            for parent in made:
-                with suppress(OSError):
-                    parent.rmdir()
-            raise
-
-
-def refuse_filled(folder: Path, replaces: bool = False) -> None:
-    """Nothing that is there is ever written over, unless it is to be replaced."""
-    folder = output_folder(folder)
-    if replaces or not folder.exists():
-        return
-    if any(path.name != LOST_AND_FOUND and not _is_part(path, folder) for path in folder.iterdir()):
-        raise UsageError(f"{folder} is there already and not empty: choose another folder, or remove it.")
-
-
-def _is_part(path: Path, target: Path) -> bool:
-    return path.name.startswith(f".{target.name}.") and path.name.endswith(".part")
-
-
-@contextmanager
-def _part_of(target: Path, home: Path) -> Generator[Path]:
-    """A new folder in `home`, locked while it is filled, and gone at the end of the block, moved or removed."""
-    for left in [path for path in home.iterdir() if _is_part(path, target) and path.is_dir()]:
-        with _locked(left) as free:
-            _refuse_second(target, free)
-            if free:
-                shutil.rmtree(left, ignore_errors=True)
-    while True:
-        part = home / f".{target.name}.{secrets.token_hex(4)}.part"
-        part.mkdir()
-        with _locked(part) as mine:
-            if mine is False or not part.exists():  # another command takes it for one that was left
-                continue
-            try:
-                yield part
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
-            return
-
-
-@contextmanager
-def _locked(folder: Path) -> Generator[bool | None]:
-    """Whether nobody else holds the folder, which is held meanwhile; None where that cannot be known."""
-    handle = -1
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            free = True
-        except BlockingIOError:
-            free = False
-        except (OSError, ValueError):  # no such folder, or a file system without locks
-            free = None
-        yield free
-    finally:
-        if handle >= 0:
-            os.close(handle)
-
-
-def _refuse_second(target: Path, free: bool | None) -> None:
-    if free is False:
-        raise UsageError(f"Another command is writing {target}: wait for it, or give another --out.")
-
-
-def _rename_to(part: Path, target: Path, replaces: bool) -> None:
-    if replaces and target.exists():
-        shutil.rmtree(target)
-    try:
-        part.rename(target)
-    except OSError:
-        refuse_filled(target)  # another command was quicker
-        raise
-
-
-def _move_into(part: Path, target: Path) -> None:
-    """Moves what is in `part` into the empty folder around it, the manifest last; all or nothing."""
-    with _locked(target) as free:
-        _refuse_second(target, free)
-        refuse_filled(target)
-        moved: list[Path] = []
-        try:
-            for path in sorted(part.iterdir(), key=lambda path: path.name == MANIFEST):
-                moved.append(path.rename(target / path.name))
-        except BaseException:
-            for path in moved:
-                path.rename(part / path.name)
-            raise
 
 
 def write_atomic(path: str | Path, data: bytes | str) -> None:
@@ -357,7 +212,7 @@ def write_manifest(folder: str | Path, known: Mapping[str, Entry] | None = None)
     folder = Path(folder)
     files = _files(folder)
     for path in (*files, *{path.parent for path in files}):
-        _sync(path)
+        sync(path)
     entries: dict[str, Entry] = {}
     for path in files:
         name, size_bytes = path.relative_to(folder).as_posix(), path.stat().st_size
@@ -402,7 +257,7 @@ def _mend_last_line(path: Path) -> None:
     """A last line without its newline is ended if it is a whole row, else cut off."""
     if not path.exists():
         path.touch()
-        _sync(path.parent)
+        sync(path.parent)
         return
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
@@ -419,7 +274,7 @@ def _mend_last_line(path: Path) -> None:
             file.write(b"\n")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Makes the disk hold what was written to a file, or renamed in a folder."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -30,10 +30,11 @@ from seetell.config import freeze
 from seetell.console import say
 from seetell.encode.processor import Processor
 from seetell.errors import SeetellError, UsageError
-from seetell.files import MANIFEST, publish, read_json, write_json
+from seetell.files import MANIFEST, read_json, write_json
 from seetell.model.adapter import save_adapter
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, save_model
+from seetell.publish import publish
 from seetell.train.checkpoint import full_disk_told, load_checkpoint
 from seetell.train.computing import arrange, choose_computing
 from seetell.train.data import Samples, read_samples, told

@@ -16,10 +16,11 @@ from seetell.ask.request import CHARS_PER_TOKEN
 from seetell.config import nearest
 from seetell.console import progress, say
 from seetell.errors import BadInput, Failed, UsageError
-from seetell.files import append_jsonl, as_list, as_object, output_file, write_atomic, write_json
+from seetell.files import append_jsonl, as_list, as_object, write_atomic, write_json
 from seetell.generate.check import CONTROL, poison
 from seetell.generate.report import picture_with_boxes
 from seetell.page import Card, Line, Page
+from seetell.publish import output_file
 from seetell.sources.conversations import json_rows
 from seetell.sources.formats import WRITERS, Row, read_any, spells_tag, write_any
 from seetell.sources.pairs import pair

@@ -25,7 +25,7 @@ from seetell.config import load_recipe
 from seetell.console import console, progress, say
 from seetell.evals import drawn as task
 from seetell.evals.drawn_task import SCENES as SCENES_ASKED
-from seetell.files import output_folder, read_json, read_jsonl, write_json
+from seetell.files import read_json, read_jsonl, write_json
 from seetell.generate.prompts import Kind
 from seetell.generate.write import write_conversations_of
 from seetell.infer.answerers import OurAnswerer
@@ -33,6 +33,7 @@ from seetell.infer.engine import Engine
 from seetell.infer.sampling import Sampling
 from seetell.model.device import pick_device
 from seetell.model.vlm import VLM
+from seetell.publish import output_folder
 from seetell.sources.coco import read_coco, write_coco
 from seetell.sources.conversations import captions_as_pairs, write_conversations
 from seetell.sources.drawn.layout import HELD_OUT_PAIRS

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from seetell.config import pick
 from seetell.console import say
 from seetell.errors import BadInput, ServiceError, UsageError
-from seetell.files import as_object, output_folder, read_json, sha256_file, telling_full_disk, write_atomic, write_json
+from seetell.files import as_object, read_json, sha256_file, telling_full_disk, write_atomic, write_json
+from seetell.publish import output_folder
 
 if TYPE_CHECKING:
     from seetell.evals.judge import Judge, Manner

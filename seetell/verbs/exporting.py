@@ -11,11 +11,12 @@ from pathlib import Path
 from seetell.console import say
 from seetell.encode.processor import Processor
 from seetell.errors import UsageError
-from seetell.files import publish, refuse_filled, write_atomic
+from seetell.files import write_atomic
 from seetell.model.adapter import load_any, merge
 from seetell.model.original import TOWER_FOLDER, save_original
 from seetell.model.vlm import VLM
 from seetell.model.weights import is_llava, model_folder, save_model
+from seetell.publish import publish, refuse_filled
 from seetell.verbs.importing import carry
 
 CARD = """\

@@ -20,13 +20,14 @@ from seetell.ask.rules import RulesTeacher
 from seetell.config import nearest
 from seetell.console import duration, say
 from seetell.errors import ServiceError, UsageError
-from seetell.files import output_folder, telling_full_disk
+from seetell.files import telling_full_disk
 from seetell.generate.bench import bench_run, write_bench
 from seetell.generate.join import join_folders
 from seetell.generate.outcome import JOURNAL
 from seetell.generate.prompts import Kind, PromptSet
 from seetell.generate.report import PAGE
 from seetell.generate.run import GUESSED_REPLY_S, PAPER_KINDS, Plan, Run, Settings, finish, reparse
+from seetell.publish import output_folder
 from seetell.sources.coco import read_coco
 from seetell.sources.drawn.layout import HELD_OUT_PAIRS
 from seetell.sources.scenes import read_scenes

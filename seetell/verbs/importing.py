@@ -25,11 +25,12 @@ from seetell.encode.processor import Processor, template_named
 from seetell.encode.templates import VICUNA_V1, Template
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
 from seetell.errors import BadInput, SeetellError, ServiceError, UsageError
-from seetell.files import FACTS_FILE, as_object, publish, read_json, refuse_filled
+from seetell.files import FACTS_FILE, as_object, read_json
 from seetell.model.original import is_original, load_original, load_projector
 from seetell.model.parts import folder_of
 from seetell.model.vlm import VLM
 from seetell.model.weights import config_of, load_model, save_model
+from seetell.publish import publish, refuse_filled
 
 PROJECTOR = "mm_projector.bin"
 FILES = ["*.json", "*.model", "*.jinja", "*.txt"]

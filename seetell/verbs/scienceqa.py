@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from seetell.console import say
-from seetell.files import append_jsonl, output_file, output_folder, read_json
+from seetell.files import append_jsonl, read_json
+from seetell.publish import output_file, output_folder
 
 
 def convert(

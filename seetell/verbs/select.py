@@ -11,10 +11,11 @@ from typing import Any
 
 from seetell.console import progress, say
 from seetell.errors import BadInput, UsageError
-from seetell.files import as_object, output_folder, read_json, read_jsonl, telling_full_disk, write_atomic, write_json
+from seetell.files import as_object, read_json, read_jsonl, telling_full_disk, write_atomic, write_json
 from seetell.generate.phrases import make_chunker
 from seetell.generate.select import Choice, choose, curve, forget_reading, read_phrases, taken_of
 from seetell.page import Page
+from seetell.publish import output_folder
 from seetell.sources.coco import read_coco
 from seetell.sources.conversations import TAG, read_conversations, write_conversations
 from seetell.sources.pairs import pair

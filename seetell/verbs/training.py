@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from seetell.config import apply_sets, load_recipe
 from seetell.errors import ConfigError
-from seetell.files import output_folder
+from seetell.publish import output_folder
 from seetell.train.recipe import Recipe
 
 if TYPE_CHECKING:

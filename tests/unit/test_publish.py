@@ -12,14 +12,8 @@ from pathlib import Path
 import pytest
 
 from seetell.errors import DiskFull, Failed, UsageError
-from seetell.files import (
-    append_jsonl,
-    check_manifest,
-    output_file,
-    output_folder,
-    publish,
-    write_atomic,
-)
+from seetell.files import append_jsonl, check_manifest, write_atomic
+from seetell.publish import output_file, output_folder, publish
 from tests.tiny_ranks import full_disk
 
 
