@@ -37,6 +37,7 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from seetell.encode.image import DECODINGS, Decoding, ImageProcessor
+from seetell.model.tower import normalized
 from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.run import train
 from seetell.types import Image, Rejected
@@ -77,10 +78,15 @@ def systems(mode: str, side_px: int) -> dict[str, System]:
     fast = ImageProcessor(side_px, mode=mode, decoding="fast")
     pixels = ours(fast)
 
-    def normalized(path: Path) -> torch.Tensor:
-        return fast.normalize(pixels(path)[None])[0]
+    def fast_normalized(path: Path) -> torch.Tensor:
+        return normal(pixels(path), fast)
 
-    return {"transformers": transformers, "exact": ours(exact), "fast": pixels, "fast, normalized": normalized}
+    return {"transformers": transformers, "exact": ours(exact), "fast": pixels, "fast, normalized": fast_normalized}
+
+
+def normal(pixels: torch.Tensor, processor: ImageProcessor) -> torch.Tensor:
+    """[3, H, W] as the tower takes them."""
+    return normalized(pixels, torch.tensor(processor.mean), torch.tensor(processor.std), torch.float32)
 
 
 def differences(mode: str, side_px: int, paths: list[Path]) -> dict[str, Any]:
@@ -103,8 +109,8 @@ def measure(paths: list[Path], side_px: int, rounds: int) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for mode in MODES:
         by_name = systems(mode, side_px)
-        normalize = ImageProcessor(side_px, mode=mode).normalize
-        pairs = ((by_name["transformers"](path), normalize(by_name["exact"](path)[None])[0]) for path in paths)
+        exact = ImageProcessor(side_px, mode=mode)
+        pairs = ((by_name["transformers"](path), normal(by_name["exact"](path), exact)) for path in paths)
         parity = max(float((theirs - ours).abs().max()) for theirs, ours in pairs)
         assert parity <= 1e-6, f"exact pixels differ from transformers' by {parity}"
         rates: dict[str, list[float]] = {name: [] for name in by_name}

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, TypedDict, cast
 
 from seetell.errors import DamagedFile, DiskFull
+from seetell.text import why_not_text
 
 MANIFEST = "manifest.json"
 FACTS_FILE = "seetell.json"  # in a model's folder: what no other software has a place for
@@ -90,8 +91,10 @@ def read_json(path: str | Path) -> Any:
     """Whatever the file says; one that is not JSON is a DamagedFile."""
     try:
         return json.loads(Path(path).read_bytes())
+    except RecursionError:
+        raise DamagedFile(f"{path} is not JSON that can be read: it is nested too deeply.") from None
     except ValueError as error:
-        raise DamagedFile(f"{path} is not JSON: {error}.") from None
+        raise DamagedFile(f"{path} is not JSON: {why_not_text(path) or error}.") from None
 
 
 def as_object(value: Any) -> dict[str, Any] | None:
@@ -162,8 +165,13 @@ def append_jsonl(path: str | Path) -> JsonlWriter:
     return JsonlWriter(path)
 
 
-def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSONL file; blank lines and a torn last line are passed over."""
+def read_jsonl(path: str | Path, *, ours: bool = True) -> Iterator[dict[str, Any]]:
+    """The rows of a JSONL file; blank lines are passed over.
+
+    So is a torn last line, which a killed writer of `ours` may have left; in a file of others it is damage.
+    """
+    if not ours and (why := why_not_text(path)):
+        raise DamagedFile(f"{path} is not JSONL: {why}.")
     with Path(path).open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -171,7 +179,7 @@ def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
             row = _row(line)
             if row is not None:
                 yield row
-            elif line.endswith(b"\n"):
+            elif line.endswith(b"\n") or not ours:
                 shown = line[:60].decode(errors="replace")
                 raise DamagedFile(f"{path}, line {number}, is not a JSON object: {shown!r}.")
 
@@ -249,7 +257,7 @@ def _files(folder: Path) -> list[Path]:
 def _row(line: bytes) -> dict[str, Any] | None:
     try:
         return as_object(json.loads(line))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -14,6 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+from seetell.pictures import media_type
+from seetell.types import Rejected
+
 WIDTH, HEIGHT = 720, 320  # of a plot, in SVG units
 SMALL_WIDTH, SMALL_HEIGHT = 520, 260  # of one that stands beside others
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 16, 48  # its margins
@@ -33,11 +36,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A picture (PNG or JPEG bytes) with what belongs to it."""
+    """A picture (PNG or JPEG bytes, or why there is none) with what belongs to it."""
 
     title: str
     lines: tuple[Line, ...] = ()
-    picture: bytes | None = field(default=None, repr=False)
+    picture: bytes | Rejected | None = field(default=None, repr=False)
 
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
@@ -234,9 +237,11 @@ def _cell(value: object) -> str:
 
 
 def _card(card: Card) -> str:
-    image = (
-        f'<img src="{_data_address(card.picture)}" alt="{escape(card.title)}" loading="lazy">' if card.picture else ""
-    )
+    if isinstance(card.picture, Rejected):
+        image = f'<p class="wrong">{escape(card.picture.reason)}</p>'
+    else:
+        alt = escape(card.title)
+        image = f'<img src="{_data_address(card.picture)}" alt="{alt}" loading="lazy">' if card.picture else ""
     marks = {True: '<b class="right" title="right">✓</b> ', False: '<b class="wrong" title="wrong">✗</b> ', None: ""}
     lines = "".join(
         f"<dt>{escape(line.label)}</dt><dd>{marks[line.right]}{escape(line.text)}</dd>" for line in card.lines
@@ -245,8 +250,7 @@ def _card(card: Card) -> str:
 
 
 def _data_address(data: bytes) -> str:
-    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f"data:{media_type(data)};base64,{base64.b64encode(data).decode()}"
 
 
 def _style() -> str:

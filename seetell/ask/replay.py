@@ -36,7 +36,7 @@ class Replay:
     @classmethod
     def load(cls, path: str | Path) -> Replay:
         try:
-            return cls([_canned(row) for row in read_jsonl(path)])
+            return cls([_canned(row) for row in read_jsonl(path, ours=False)])
         except (OSError, DamagedFile) as error:
             raise BadInput(f"{path} is not a file of canned replies, rows with a 'text': {error}") from None
 

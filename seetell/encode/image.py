@@ -1,4 +1,4 @@
-"""Pictures to pixels: opened with care, then made square exactly as the vision tower was trained on them.
+"""Pictures to pixels: opened by `pictures.py`, then made square exactly as the vision tower was trained on them.
 
 Every mode gives the grey levels of transformers' Pillow processors: `square` is CLIP's (the shorter edge to
 `side_px`, then the middle is cut out), `pad` is LLaVA-1.5's (a square canvas in the mean colour first),
@@ -17,8 +17,6 @@ Shapes: N pictures, 3 channels, H = W = side_px.
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,28 +24,21 @@ from typing import Any, Literal
 import numpy as np
 import PIL.Image
 import torch
-from PIL import ImageOps
 from torch import Tensor
 from torch.nn import functional
 
 from seetell.errors import BadInput, DamagedFile, UsageError
-from seetell.files import read_bytes, read_json, write_json
+from seetell.files import read_json, write_json
+from seetell.pictures import open_picture
 from seetell.types import Image, Rejected
 
 CONFIG_FILE = "preprocessor_config.json"
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-# Formats that Pillow decodes by itself; left out are those for which it starts other programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
-MOST_PIXELS = 89_478_485  # Pillow's own limit, about a quarter of a gigabyte in RGB
-MOST_TIMES_AS_LONG = 1000  # as wide; what is longer would be unpacked to gigabytes on its way to the square
 LONGEST_PADDED_PX = 12_000  # a longer picture is made that long before a square is put around it
 MODES = {"square": "CLIPImageProcessor", "pad": "LlavaImageProcessor", "stretch": "SiglipImageProcessor"}
 Decoding = Literal["exact", "fast"]
 DECODINGS: tuple[Decoding, ...] = ("exact", "fast")
-
-# Told here as a refusal instead. For the whole process, because a filter set around each call is not safe in threads.
-warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,39 +57,9 @@ class ImageProcessor:
         if self.decoding not in DECODINGS:
             raise UsageError(f"no decoding of pictures is called {self.decoding!r}; there are {', '.join(DECODINGS)}")
 
-    @staticmethod
-    def open(image: Image) -> PIL.Image.Image | Rejected:
-        """The upright picture in RGB; what is no sound picture is refused with a reason."""
-        name = image.path or "picture"
-        try:
-            data = read_bytes(image.path) if image.data is None else image.data
-        except OSError as error:
-            return Rejected(name, "missing picture", error.strerror or str(error))
-        if not data:
-            return Rejected(name, "empty picture")
-        try:
-            picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
-        except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
-            return Rejected(name, "picture too large", f"more than {MOST_PIXELS} pixels")
-        except PIL.UnidentifiedImageError:  # its message names an object in memory
-            return Rejected(name, "not a picture")
-        except Exception as error:  # decoders raise whatever they like at damaged headers
-            return Rejected(name, "not a picture", str(error))
-        width, height = picture.size
-        if width * height > MOST_PIXELS or max(width, height) > MOST_TIMES_AS_LONG * min(width, height):
-            return Rejected(name, "picture too large", f"{width} x {height} pixels")
-        if picture.mode == "F":
-            return Rejected(name, "picture of fractions", "nothing says which is white: save it with 8 or 16 bits")
-        try:
-            ImageOps.exif_transpose(picture, in_place=True)
-            picture.load()
-            return _rgb(picture)
-        except Exception as error:  # the same at damaged bodies
-            return Rejected(name, "damaged picture", str(error))
-
     def pixels(self, image: Image) -> Tensor | Rejected:
         """uint8 [3, H, W]."""
-        picture = self.open(image)
+        picture = open_picture(image)
         if isinstance(picture, Rejected):
             return picture
         return torch.from_numpy(self.square(picture).transpose(2, 0, 1).copy())
@@ -115,12 +76,6 @@ class ImageProcessor:
         left, top = (size[0] - side) // 2, (size[1] - side) // 2
         resize = _resized_fast if self.decoding == "fast" else _resized
         return resize(picture, size)[top : top + side, left : left + side]
-
-    def normalize(self, pixels: Tensor) -> Tensor:
-        """uint8 [N, 3, H, W] -> float32 [N, 3, H, W], on the device of `pixels`."""
-        mean = torch.tensor(self.mean, device=pixels.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=pixels.device).view(1, 3, 1, 1)
-        return pixels.float().div_(255).sub_(mean).div_(std)
 
     def settings(self) -> dict[str, Any]:
         """As transformers writes it, so that its processors do the same."""
@@ -210,15 +165,3 @@ def _resized_fast(picture: PIL.Image.Image, size: tuple[int, int]) -> np.ndarray
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
     pixels = functional.interpolate(pixels, (height, width), mode="bicubic", antialias=True)
     return pixels[0].permute(1, 2, 0).numpy()
-
-
-def _rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Eight bits, three channels; what is transparent lies on white, as in transformers."""
-    if picture.mode.startswith("I"):  # 16 bits a pixel, also when Pillow widened them to 32
-        deep = np.asarray(picture).astype(np.int64)
-        return PIL.Image.fromarray((deep.clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
-    if "A" in picture.getbands() or picture.info.get("transparency") is not None:
-        layer = picture.convert("RGBA")
-        ground = PIL.Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return PIL.Image.alpha_composite(ground, layer).convert("RGB")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")

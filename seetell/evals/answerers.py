@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
@@ -25,14 +26,14 @@ from seetell.ask.service import TOO_LONG
 from seetell.console import say
 from seetell.errors import BadInput, ServiceError, UsageError
 from seetell.evals.rows import by_key, named, read_rows
-from seetell.types import Answer, Image, Item
+from seetell.pictures import media_type, web_picture
+from seetell.types import Answer, Image, Item, Rejected
 
 AT_ONCE = 16
 READER = (
     "You are told what is in an image: descriptions of it, and perhaps bounding boxes as [x1, y1, x2, y2] in fractions "
     "of it from 0 to 1. Answer the question as if you saw the image."
 )
-_KINDS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 
 
 def endpoint(spec: str, what: str = "--model") -> Endpoint:
@@ -56,12 +57,19 @@ class AskedAnswerer:
     def answer(self, items: Iterable[Item]) -> Iterator[Answer]:
         """Yields when all were asked; what the service would not answer is an error, and the rest is kept."""
         asked = list(items)
-        requests = [Request(self.model.name, self._messages(item), 0.0, self.max_new_tokens) for item in asked]
+        requests = [self._request(item) for item in asked]
+        if rejected := Counter(request.reason for request in requests if isinstance(request, Rejected)):
+            reasons = ", ".join(f"{count} × {reason}" for reason, count in rejected.most_common())
+            say(f"{self.name} is not asked {rejected.total()} of {len(asked)} questions: {reasons}.")
         self.journal.parent.mkdir(parents=True, exist_ok=True)
         with Journal(self.journal) as journal:
-            stopped = asyncio.run(self._ask(journal, {request.key: request for request in requests}))
+            sent = {request.key: request for request in requests if isinstance(request, Request)}
+            stopped = asyncio.run(self._ask(journal, sent))
             silent, first = 0, ""
             for item, request in zip(asked, requests, strict=True):
+                if isinstance(request, Rejected):
+                    yield Answer(item.id, "", REFUSED)
+                    continue
                 said, why = journal.answer(request.key), journal.failure(request.key) or ""
                 if said is None and not stopped and why.startswith(REFUSED):
                     first = first or why
@@ -98,9 +106,16 @@ class AskedAnswerer:
         finally:
             await self.model.close()
 
-    def _messages(self, item: Item) -> tuple[Message, ...]:
+    def _request(self, item: Item) -> Request | Rejected:
+        """What is sent; an item whose picture cannot be opened is not asked, as with a model of our own."""
+        shown = [data_url(image) for image in item.images] if self.eyes else []
+        rejected = next((url for url in shown if isinstance(url, Rejected)), None)
+        messages = self._messages(item, [url for url in shown if isinstance(url, str)])
+        return rejected or Request(self.model.name, messages, 0.0, self.max_new_tokens)
+
+    def _messages(self, item: Item, urls: Sequence[str]) -> tuple[Message, ...]:
         if self.eyes:
-            parts = [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in item.images]
+            parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
             # A message with pictures has a list of parts where words alone are text; both go out as they are.
             return (Message("user", cast("str", [*parts, {"type": "text", "text": item.question}])),)
         context = item.facts.get("context")
@@ -111,14 +126,10 @@ class AskedAnswerer:
         return (Message("system", READER), Message("user", f"{context}\n\n{item.question}"))
 
 
-def data_url(image: Image) -> str:
-    """The picture's own bytes, as an address."""
-    try:
-        data = Path(image.path).read_bytes() if image.data is None else image.data
-    except OSError as error:
-        raise BadInput(f"The picture {image.path} cannot be read: {error.strerror}.") from None
-    kind = next((name for start, name in _KINDS if data.startswith(start)), "jpeg")
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+def data_url(image: Image) -> str | Rejected:
+    """The picture as an address that holds it."""
+    data = web_picture(image)
+    return data if isinstance(data, Rejected) else f"data:{media_type(data)};base64,{base64.b64encode(data).decode()}"
 
 
 class FileAnswerer:

@@ -6,18 +6,14 @@ them ("wrong", a category, a model's words).
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
-
-from PIL import Image as Pillow
 
 from seetell.evals.report import Figures, Table, figures_lines
 from seetell.evals.run import Row, Run
 from seetell.evals.task import Score
 from seetell.page import Card, Line, Page
-from seetell.types import Image, Unscored
+from seetell.pictures import small_jpeg
+from seetell.types import Unscored
 
 MOST_CARDS = 300
 SIDE_PX = 280
@@ -78,7 +74,7 @@ def _card(id: str, said: dict[str, list[Row]]) -> Card:
         lines.append(Line(name, _short(rows[0].answer.text) or "(nothing)", _right(results)))
         for row in rows:
             lines.append(Line("verdict", _short(_verdict(row))))
-    return Card(id, tuple(lines), small(item.images[0]) if item.images else None)
+    return Card(id, tuple(lines), small_jpeg(item.images[0], SIDE_PX) if item.images else None)
 
 
 def _right(results: Sequence[Score | Unscored | None]) -> bool | None:
@@ -100,17 +96,3 @@ def _verdict(row: Row) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + " …"
-
-
-def small(image: Image) -> bytes | None:
-    """A picture as a small JPEG, or None where it cannot be shown."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Pillow.open(io.BytesIO(image.data) if image.data is not None else Path(image.path)) as picture:
-                picture.thumbnail((SIDE_PX, SIDE_PX))
-                file = io.BytesIO()
-                picture.convert("RGB").save(file, "JPEG", quality=80)
-                return file.getvalue()
-    except (OSError, ValueError, Warning, Pillow.DecompressionBombError):
-        return None

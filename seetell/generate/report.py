@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seetell.errors import BadInput
 from seetell.files import write_atomic
 from seetell.generate.items import Item
 from seetell.generate.outcome import STATES, Counts, Sample
 from seetell.generate.parse import Parsed
 from seetell.generate.prompts import context
 from seetell.page import Card, Line, Page
-from seetell.sources.pictures import picture_bytes
+from seetell.pictures import jpeg, small_picture
 from seetell.types import Box, Rejected, Scene
 
 PAGE = "report.html"
@@ -74,28 +72,20 @@ def _card(item: Item, result: Parsed | Rejected) -> Card:
     return Card(item.kind, tuple(lines), picture_with_boxes(item.scene))
 
 
-def picture_with_boxes(scene: Scene) -> bytes | None:
-    """A small JPEG with the boxes drawn; None when the picture cannot be opened."""
-    from PIL import Image, ImageDraw, ImageOps
+def picture_with_boxes(scene: Scene) -> bytes | Rejected | None:
+    """A small JPEG with the boxes drawn, or why there is none; None for a scene without a picture."""
+    from PIL import ImageDraw
 
-    if scene.image is None:
-        return None
-    try:
-        with Image.open(io.BytesIO(picture_bytes(scene.image))) as file:
-            file.draft("RGB", (SIDE_PX, SIDE_PX))
-            picture = ImageOps.exif_transpose(file).convert("RGB")
-    except (BadInput, OSError, ValueError, Image.DecompressionBombError):
-        return None
-    picture.thumbnail((SIDE_PX, SIDE_PX))
+    picture = None if scene.image is None else small_picture(scene.image, SIDE_PX)
+    if picture is None or isinstance(picture, Rejected):
+        return picture
     pen = ImageDraw.Draw(picture)
     colours: dict[str, str] = {}
     for box in scene.boxes:
         colour = colours.setdefault(box.label, COLOURS[len(colours) % len(COLOURS)])
         pen.rectangle(_corners(box, picture.width, picture.height), outline=colour, width=2)
         pen.text((box.x0 * picture.width + 3, box.y0 * picture.height + 1), box.label, fill=colour)
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=80)
-    return file.getvalue()
+    return jpeg(picture)
 
 
 def _corners(box: Box, width_px: int, height_px: int) -> tuple[float, float, float, float]:

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from seetell.encode.image import ImageProcessor
 from seetell.errors import UsageError
 from seetell.infer.loading import pick_dtype
 from seetell.model.device import pick_device
+from seetell.pictures import open_picture
 from seetell.types import Answer, Item, Rejected
 
 
@@ -42,7 +42,6 @@ class Blip2Answerer:
             raise UsageError(f"{folder} is no BLIP-2 model that can be loaded: {str(error).splitlines()[0]}") from None
         self.model = model.to(self.device).eval()
         self.processor = Blip2Processor(pictures, tokenizer, num_query_tokens=model.config.num_query_tokens)
-        self.opener = ImageProcessor(side_px=1)  # for opening with care alone
 
     @property
     def name(self) -> str:
@@ -50,7 +49,7 @@ class Blip2Answerer:
 
     def answer(self, items: Iterable[Item]) -> Iterator[Answer]:
         for item in items:
-            picture = self.opener.open(item.images[0]) if item.images else Rejected(item.id, "no picture")
+            picture = open_picture(item.images[0]) if item.images else Rejected(item.id, "no picture")
             if isinstance(picture, Rejected):
                 yield Answer(item.id, "", finish_reason="refused")
             else:

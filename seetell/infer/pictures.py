@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from seetell.model.vlm import VLM
+from seetell.pictures import file_key
 from seetell.types import Image, Rejected
 
 Shown = str | Path | bytes | Image | PIL.Image.Image  # whatever a caller has of a picture
@@ -59,7 +60,7 @@ class Pictures:
 
     def open(self, image: Image) -> Picture | Rejected:
         """The picture, opened if it is new."""
-        key = _key(image)
+        key = file_key(image)
         picture = self._known.get(key)
         if picture is None:
             pixels = self._opener.pixels(image)
@@ -106,14 +107,3 @@ def _image(shown: Shown) -> Image:
     known = shown if shown.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "F") else shown.convert("RGB")
     known.save(file, "TIFF" if known.mode == "F" else "PNG")  # PNG has no fractions, which the opener refuses
     return Image(data=file.getvalue())
-
-
-def _key(image: Image) -> object:
-    """Equal keys are equal pictures."""
-    if image.data is not None:
-        return image.data
-    try:
-        status = Path(image.path).stat()
-    except OSError:
-        return image.path
-    return image.path, status.st_mtime_ns, status.st_size

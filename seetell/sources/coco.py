@@ -17,7 +17,7 @@ from typing import Any
 
 from seetell.errors import BadInput, DamagedFile, UsageError
 from seetell.files import as_list, as_object, read_json, write_atomic, write_json
-from seetell.sources.pictures import picture_bytes, suffix_of
+from seetell.pictures import needed_bytes, suffix_of
 from seetell.types import Box, Image, Scene
 
 DECIMALS = 3
@@ -169,7 +169,7 @@ def _written_box(box: Box, scene: Scene) -> dict[str, Any]:
 def _write_picture(folder: Path, scene: Scene) -> str:
     if scene.image is None:
         raise BadInput(f"Scene {scene.id} has no picture to write.")
-    data = picture_bytes(scene.image)
+    data = needed_bytes(scene.image)
     name = scene.id + suffix_of(data)
     if Path(name).name != name:
         raise BadInput(f"Scene {scene.id} cannot name a file: an id with a slash would leave the folder.")

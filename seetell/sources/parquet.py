@@ -16,15 +16,22 @@ from typing import Any, BinaryIO
 from seetell.errors import BadInput, UsageError
 from seetell.files import as_list, as_object
 
+ENDING = ".parquet"
 ROWS_PER_GROUP = 1024
 MARK = b"seetell"
+
+
+def is_parquet(path: Path) -> bool:
+    """By its ending, or by its first bytes."""
+    if path.suffix == ENDING:
+        return True
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Rows as they were before: what a column had to add is taken out again."""
     arrow, parquet = _arrow()
-    if not path.is_file():
-        raise BadInput(f"There is no data file {path}.")
     try:
         file = parquet.ParquetFile(path)
         ours = MARK in (file.schema_arrow.metadata or {})
@@ -32,7 +39,7 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
             for row in batch.to_pylist():
                 row = _without_nothing(row)
                 yield json.loads(row.pop("extra", "{}")) | row if ours else row
-    except (arrow.ArrowException, OSError, ValueError) as error:
+    except (arrow.ArrowException, OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadInput(f"{path} is not a Parquet file that can be read: {str(error).partition(chr(10))[0]}") from None
 
 

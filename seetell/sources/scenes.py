@@ -24,7 +24,7 @@ def read_scenes(path: str | Path, images_dir: str | Path = "") -> Iterator[Scene
     if not path.is_file():
         raise BadInput(f"There is no file of scenes {path}.")
     try:
-        for number, row in enumerate(read_jsonl(path), start=1):
+        for number, row in enumerate(read_jsonl(path, ours=False), start=1):
             try:
                 yield scene_of(row, images_dir)
             except (KeyError, TypeError, ValueError, OverflowError) as error:

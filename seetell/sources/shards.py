@@ -11,7 +11,6 @@ compressed tar has no places to read from, and is refused.
 
 from __future__ import annotations
 
-import json
 import re
 import tarfile
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from typing import Any
 
 from seetell.errors import BadInput
 from seetell.files import as_list, as_object
+from seetell.sources.faults import json_row
 from seetell.types import Rejected
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
@@ -131,10 +131,9 @@ def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo | Rejected, bytes]]:
 def _row(sample: _Sample) -> dict[str, Any] | Rejected:
     shown: dict[str, Any] = {"image": sample.pictures} if sample.pictures else {}
     if "json" in sample.words:
-        try:
-            held: Any = json.loads(sample.words["json"])
-        except ValueError as error:
-            return Rejected(sample.key, "not JSON", f"{sample.key}.json: {error}")
+        held = json_row(sample.words["json"], sample.key, f"{sample.key}.json")
+        if isinstance(held, Rejected):
+            return held
         turns = as_list(held)
         row: dict[str, Any] = {"conversations": turns} if turns is not None else (as_object(held) or {})
         return {"id": sample.key, **row, **shown}

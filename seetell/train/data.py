@@ -1,7 +1,7 @@
 """A stage's samples: every conversation encoded once, its length known, no picture opened.
 
 The ids of all samples lie in one flat array (five bytes a token), so 600,000 samples fit in memory and a
-later epoch costs nothing. What cannot be trained on is a `Rejected` with its reason, here and there.
+later epoch costs nothing. What cannot be trained on is a `Rejected` with its reason.
 
 Shapes  T tokens of all samples together, S samples.
 """
@@ -98,7 +98,9 @@ def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Sa
         paths = ", ".join(data.path for data in stage.data)
         raise BadInput(f"Nothing in {paths} can be trained on" + (f": {reasons}." if reasons else ": no rows."))
     if rejected:
-        say(f"{len(rejected)} of {len(names) + len(rejected)} rows of {what} are left out: {reasons}.")
+        say(f"{len(rejected)} of {len(names) + len(rejected)} rows of {what} are rejected: {reasons}.")
+    if not any(images):
+        say(f"{what} sees no picture: none of its {len(names)} rows has one.")
     flat = torch.frombuffer(ids, dtype=torch.int32), torch.frombuffer(supervised, dtype=torch.bool)
     read = Samples(*flat, starts, names, images, entries, rows, rejected, *sources.close())
     return replace(read, image_id=processor.tokenizer.image_id)

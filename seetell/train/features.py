@@ -31,8 +31,9 @@ from torch import Tensor
 from seetell.console import progress
 from seetell.encode.image import ImageProcessor
 from seetell.errors import Failed
-from seetell.files import read_bytes, writing
+from seetell.files import writing
 from seetell.model.vlm import VLM
+from seetell.pictures import content_key, picture_bytes
 from seetell.train.computing import autocast
 from seetell.train.ranks import Ranks
 from seetell.train.threads import threads_beside
@@ -119,7 +120,7 @@ class Features:
 
     def get(self, image: Image) -> Tensor | Rejected:
         """[P, V]"""
-        key = self._keys[image.path] if image.data is None else _content_key(image.data)
+        key = self._keys[image.path] if image.data is None else content_key(image.data)
         if key in self._refused:
             return self._refused[key]
         features, row = self._rows[key]
@@ -188,15 +189,9 @@ def decode_ahead(
         yield waiting.popleft().result()
 
 
-def _content_key(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def _key_of(image: Image) -> str | Rejected:
-    try:
-        return _content_key(read_bytes(image.path) if image.data is None else image.data)
-    except OSError as error:
-        return Rejected(image.path, "missing picture", error.strerror or str(error))
+    data = picture_bytes(image) if image.data is None else image.data
+    return data if isinstance(data, Rejected) else content_key(data)
 
 
 def _checksum(features: Tensor) -> int:

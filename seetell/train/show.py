@@ -11,6 +11,7 @@ from itertools import groupby
 from seetell.console import console, marked, say
 from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
+from seetell.text import shortened
 from seetell.train.data import Samples
 
 SHOWN = 3
@@ -21,7 +22,7 @@ def show_samples(samples: Samples, processor: Processor, what: str) -> None:
     say(f"The first samples of {what}, as the model sees them; what it learns to say is marked:")
     for entry in range(min(SHOWN, len(samples.entries))):
         sample = samples.sample(entry)
-        console.print(marked([(f"{sample.id}: ", False), *sample_pieces(sample, processor)]), soft_wrap=True)
+        console.print(marked([(f"{shortened(sample.id)}: ", False), *sample_pieces(sample, processor)]), soft_wrap=True)
 
 
 def sample_pieces(sample: Sample, processor: Processor) -> Iterator[tuple[str, bool]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import random
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -15,31 +15,43 @@ from typing import Any
 from seetell.ask.request import CHARS_PER_TOKEN
 from seetell.config import nearest
 from seetell.console import progress, say
-from seetell.errors import BadInput, Failed, UsageError
+from seetell.errors import BadInput, DamagedFile, Failed, UsageError
 from seetell.files import append_jsonl, as_list, as_object, write_atomic, write_json
 from seetell.generate.check import CONTROL, poison
-from seetell.generate.report import picture_with_boxes
+from seetell.generate.report import SIDE_PX
 from seetell.page import Card, Line, Page
+from seetell.pictures import content_key, open_picture, small_jpeg
 from seetell.publish import output_file
-from seetell.sources.conversations import json_rows
-from seetell.sources.formats import WRITERS, Row, read_any, spells_tag, write_any
+from seetell.sources.conversations import read_rows
+from seetell.sources.dialects import Row
+from seetell.sources.formats import WRITERS, write_any
 from seetell.sources.pairs import pair
-from seetell.sources.pictures import picture_bytes
-from seetell.types import Conversation, Image, Rejected, Scene
+from seetell.sources.rows import file_rows
+from seetell.text import shortened
+from seetell.types import Conversation, Image, Rejected
 
 FORMATS = (*WRITERS, "pairs")
 IMAGE_TOKENS = 576
 _COCO_NAME = re.compile(r"^COCO_(?:train|val|test)\d{4}_(?=\d+$)")
 
-# Problems that a training run would stumble over; the others are remarks.
+# What a row can be trained on with; every other reason is a fault, for which training rejects the row too.
 REMARKS = (
     "too long",
     "control token",
-    "image tag in the words",
+    "question without an answer",
     "unknown keys",
     "same conversation twice",
     "picture of the evaluation set",
 )
+
+
+def rows_of(data: Path, images: Path | None = None) -> Iterator[Row | Rejected]:
+    """The file's rows as training reads them; pictures lie in `images`, else beside the file. None is an error."""
+    row = None
+    for row in read_rows(data, images or data.parent):
+        yield row
+    if row is None:
+        raise BadInput(f"{data} is empty: it holds no row.")
 
 
 @dataclass(slots=True)
@@ -52,7 +64,7 @@ class Findings:
 
     def add(self, reason: str, id: str, detail: str) -> dict[str, str]:
         self.counts[reason] += 1
-        self.first.setdefault(reason, f"{id}: {detail}" if detail else id)
+        self.first.setdefault(reason, f"{shortened(id)}: {detail}" if detail else shortened(id))
         return {"id": id, "reason": reason, "detail": detail}
 
     @property
@@ -68,13 +80,16 @@ def check(
     max_tokens: int = 2048,
     out: Path | None = None,
 ) -> Findings:
-    """Prints what is wrong by reason; raises when there is anything that training would stumble over."""
+    """Prints what is wrong by reason; raises when there is a row that training would reject.
+
+    `images` is the folder of the pictures, else they lie beside the file, here as in training.
+    """
     out = None if out is None else output_file(out)
-    found, checker = Findings(), _Checker(images, _pictures_of(against), max_tokens)
+    found, checker = Findings(), Checker(_pictures_of(against), max_tokens)
     listed = None if out is None else append_jsonl(_fresh(out))
     try:
         with progress("rows", None) as bar:
-            for row in read_any(data, images or Path()):
+            for row in rows_of(data, images):
                 found.rows += 1
                 bar.advance()
                 for reason, id, detail in checker.problems(row):
@@ -87,8 +102,6 @@ def check(
     print(f"rows: {found.rows}")
     for reason, count in found.counts.most_common():
         print(f"{reason}: {count} (first: {found.first[reason]})")
-    if images is None:
-        say("Pictures were not looked at: give --images.")
     if found.faults:
         where = "" if out is None else f": see {out}"
         raise BadInput(f"{data} has {_many(found.faults, 'fault')} in {_many(found.rows, 'row')}{where}.")
@@ -100,7 +113,7 @@ def stats(data: Path, out: Path | None = None) -> dict[str, Any]:
     out = None if out is None else output_file(out)
     counts, words, turns, images = Counter[str](), Counter[int](), Counter[int](), Counter[int]()
     openings = Counter[str]()
-    for row in read_any(data):
+    for row in rows_of(data):
         counts["rows"] += 1
         if isinstance(row, Rejected):
             counts["unreadable rows"] += 1
@@ -136,12 +149,13 @@ def convert(data: Path, out: Path, to: str, images: Path | None = None, seed: in
     """Writes the file in another format; rows that it cannot say are listed beside it, and end in exit code 1."""
     if to not in FORMATS:
         raise UsageError(f"There is no format {to!r}; {nearest(to, FORMATS)}")
-    out, folder = output_file(out), images or Path()
+    out = output_file(out)
+    folder = images or out.parent
     unread: list[Rejected] = []
     counts: Counter[str] = Counter()
 
     def rows() -> Iterator[Row]:
-        for row in read_any(data, folder):
+        for row in rows_of(data, folder):
             counts["rows"] += 1
             if isinstance(row, Rejected):
                 unread.append(row)
@@ -173,7 +187,7 @@ def browse(data: Path, out: Path, images: Path | None = None, count: int = 60, s
     chosen: list[tuple[int, Row]] = []
     rng = random.Random(f"browse:{seed}")
     number = -1
-    for number, row in enumerate(row for row in read_any(data, images or Path()) if isinstance(row, Row)):
+    for number, row in enumerate(row for row in rows_of(data, images) if isinstance(row, Row)):
         if len(chosen) < count:
             chosen.append((number, row))
         elif (at := rng.randrange(number + 1)) < count:
@@ -185,13 +199,13 @@ def browse(data: Path, out: Path, images: Path | None = None, count: int = 60, s
     return out
 
 
-class _Checker:
+class Checker:
     """Looks at rows one by one, and remembers what must not come twice."""
 
-    def __init__(self, images: Path | None, evaluated: frozenset[str], max_tokens: int) -> None:
-        self.images, self.evaluated, self.max_tokens = images, evaluated, max_tokens
+    def __init__(self, evaluated: frozenset[str] = frozenset(), max_tokens: int = 2048) -> None:
+        self.evaluated, self.max_tokens = evaluated, max_tokens
         self._seen: set[bytes] = set()
-        self._pictures: dict[str, str] = {}
+        self._pictures: dict[str, Rejected | None] = {}
 
     def problems(self, row: Row | Rejected) -> Iterator[tuple[str, str, str]]:
         if isinstance(row, Rejected):
@@ -205,19 +219,16 @@ class _Checker:
 
     def _of_words(self, conversation: Conversation) -> Iterator[tuple[str, str]]:
         for at, turn in enumerate(conversation.turns):
-            if not turn.text.strip() and not turn.images:
-                yield "empty turn", f"turn {at}, from {turn.role}"
             if poison(turn.text) == CONTROL:
                 yield "control token", f"turn {at}: {turn.text[:60]!r}"
         if conversation.turns[-1].role == "user":
-            yield "no answer", "the last turn is a question"
-        if conversation.images and spells_tag(conversation):
-            yield "image tag in the words", ""
+            yield "question without an answer", "the last turn is a question, which is not trained on"
         tokens = sum(len(turn.text) for turn in conversation.turns) // CHARS_PER_TOKEN
         if (tokens := tokens + IMAGE_TOKENS * len(conversation.images)) > self.max_tokens:
             yield "too long", f"about {tokens} tokens"
-        words = "\0".join((*(image.path for image in conversation.images), *(turn.text for turn in conversation.turns)))
-        digest = hashlib.blake2b(words.encode(errors="surrogatepass"), digest_size=8).digest()
+        shown = (image.path if image.data is None else content_key(image.data) for image in conversation.images)
+        words = "\0".join((*shown, *(turn.text for turn in conversation.turns)))
+        digest = hashlib.blake2b(words.encode(), digest_size=8).digest()
         if digest in self._seen:
             yield "same conversation twice", ""
         self._seen.add(digest)
@@ -226,30 +237,19 @@ class _Checker:
         for image in conversation.images:
             if image.path and picture_key(image.path) in self.evaluated:
                 yield "picture of the evaluation set", image.path
-            if self.images is None:
-                continue
-            fault = self._pictures.get(image.path) if image.path else None
-            if fault is None:
-                fault = _fault_of(image)
-                self._pictures[image.path] = fault
-            if fault:
-                yield fault, image.path
+            fault = self._fault_of(image)
+            if fault is not None:
+                yield fault.reason, f"{fault.id}: {fault.detail}" if fault.detail else fault.id
 
-
-def _fault_of(image: Image) -> str:
-    """Why a picture cannot be used; decoding it whole is the only way to know."""
-    from PIL import Image as Pillow
-
-    try:
-        data = picture_bytes(image)
-    except BadInput:
-        return "missing image"
-    try:
-        with Pillow.open(io.BytesIO(data)) as file:
-            file.load()
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
-        return "broken image"
-    return ""
+    def _fault_of(self, image: Image) -> Rejected | None:
+        """Why a picture cannot be used; decoding it whole is the only way to know."""
+        if image.path not in self._pictures:
+            opened = open_picture(image)
+            fault = opened if isinstance(opened, Rejected) else None
+            if image.data is not None:
+                return fault
+            self._pictures[image.path] = fault
+        return self._pictures[image.path]
 
 
 def picture_key(path: str) -> str:
@@ -262,11 +262,14 @@ def _pictures_of(path: Path | None) -> frozenset[str]:
     if path is None:
         return frozenset()
     names: set[str] = set()
-    for number, row in enumerate(json_rows(path), start=1):
+    for number, row in enumerate(file_rows(path), start=1):
+        if isinstance(row, Rejected):
+            raise DamagedFile(f"{path}: {row.detail}.")
         value = (as_object(row) or {}).get("image")
         for name in as_list(value) or ([] if value in (None, []) else [value]):
             if not isinstance(name, str):
-                raise BadInput(f"{path}, row {number}: 'image' must be a name or a list of names, not {value!r}.")
+                what = reprlib.repr(value)
+                raise BadInput(f"{path}, row {number}: 'image' must be a name or a list of names, not {what}.")
             names.add(picture_key(name))
     if not names:
         raise BadInput(f"{path} names no picture: its rows need an 'image'.")
@@ -282,7 +285,7 @@ def _paired(row: Row, seed: int) -> Row | None:
 
 
 def _card(conversation: Conversation) -> Card:
-    picture = picture_with_boxes(Scene(conversation.id, image=conversation.images[0])) if conversation.images else None
+    picture = small_jpeg(conversation.images[0], SIDE_PX) if conversation.images else None
     lines = [Line({"user": "Q", "assistant": "A"}.get(turn.role, turn.role), turn.text) for turn in conversation.turns]
     return Card(conversation.id, tuple(lines), picture)
 

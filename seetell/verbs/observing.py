@@ -7,16 +7,12 @@ as the finished model would be, so that its figures can be compared from the fir
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import PIL.Image
-
 from seetell.config import pick
-from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor
 from seetell.encode.templates import TEMPLATES
 from seetell.errors import BadInput, UsageError
@@ -27,6 +23,7 @@ from seetell.infer.answerers import OurAnswerer
 from seetell.infer.engine import Engine
 from seetell.infer.sampling import Sampling
 from seetell.model.vlm import VLM
+from seetell.pictures import open_picture, small_jpeg
 from seetell.sources.conversations import read_conversations
 from seetell.train.observing import Told
 from seetell.train.recipe import Data, Recipe, Stage
@@ -68,8 +65,9 @@ class Teller:
             text = f"({answer.reason})" if isinstance(answer, Rejected) else answer.text
             question, *hoped_for = prompt.turns
             truth = hoped_for[0].text if hoped_for else ""
-            picture = _small(question.images[0], processor)
-            told[f"{number} · {prompt.id}"] = Told(question.text.strip(), text, truth, picture)
+            picture = small_jpeg(question.images[0], SIDE_PX)
+            shown = None if isinstance(picture, Rejected) else picture
+            told[f"{number} · {prompt.id}"] = Told(question.text.strip(), text, truth, shown)
         return told
 
 
@@ -108,7 +106,7 @@ def _prompts(recipe: Recipe, looking: Looking) -> list[Conversation]:
     for path in looking.pictures:
         if not Path(path).is_file():
             raise UsageError(f"There is no picture {path} to observe.")
-        if isinstance(opened := ImageProcessor.open(Image(str(path))), Rejected):
+        if isinstance(opened := open_picture(Image(str(path))), Rejected):
             raise UsageError(f"{path} cannot be observed: {opened.reason}.")
     if looking.pictures:
         shown = [(Path(path).name, Image(str(path))) for path in looking.pictures]
@@ -132,14 +130,3 @@ def _first_rounds(data: Data) -> Iterator[Conversation]:
             if images and images[0] not in seen:
                 seen.add(images[0])
                 yield Conversation(row.id, tuple(turns))
-
-
-def _small(image: Image, processor: Processor) -> bytes | None:
-    """The picture as a small JPEG, or nothing where it cannot be opened."""
-    opened = processor.image_processor.open(image)
-    if isinstance(opened, Rejected):
-        return None
-    opened.thumbnail((SIDE_PX, SIDE_PX), PIL.Image.Resampling.BICUBIC)
-    file = io.BytesIO()
-    opened.convert("RGB").save(file, "JPEG", quality=85)
-    return file.getvalue()

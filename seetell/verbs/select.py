@@ -17,7 +17,8 @@ from seetell.generate.select import Choice, choose, curve, forget_reading, read_
 from seetell.page import Page
 from seetell.publish import output_folder
 from seetell.sources.coco import read_coco
-from seetell.sources.conversations import TAG, read_conversations, write_conversations
+from seetell.sources.conversations import read_conversations, write_conversations
+from seetell.sources.dialects import TAG
 from seetell.sources.pairs import pair
 from seetell.types import Conversation, Image, Rejected
 
@@ -165,7 +166,7 @@ def _tsv(path: Path, image_name: str) -> Iterator[Captioned | Rejected]:
 
 
 def _jsonl(path: Path) -> Iterator[Captioned]:
-    for number, row in enumerate(read_jsonl(path)):
+    for number, row in enumerate(read_jsonl(path, ours=False)):
         image, caption = row.get("image"), row.get("caption")
         if not isinstance(image, str) or not isinstance(caption, str):
             raise BadInput(f"{path}, row {number + 1}, needs texts under 'image' and 'caption'.")

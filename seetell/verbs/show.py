@@ -20,13 +20,13 @@ from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
 from seetell.errors import BadInput, UsageError
 from seetell.model.weights import model_folder
-from seetell.sources.conversations import read_conversations
+from seetell.pictures import name_of, open_picture
+from seetell.sources.conversations import is_data, read_conversations
+from seetell.text import shortened
 from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.show import sample_pieces
 from seetell.train.start import planning_processor
 from seetell.types import Conversation, Rejected
-
-DATA_ENDINGS = (".json", ".jsonl")
 
 
 def show(source: str, *, id: str = "", template: str = "", model: str = "", images: str | Path | None = None) -> None:
@@ -36,7 +36,7 @@ def show(source: str, *, id: str = "", template: str = "", model: str = "", imag
     """
     if model:
         model_folder(model)
-    if images is not None and not source.endswith(DATA_ENDINGS):
+    if images is not None and not is_data(source):
         raise UsageError(f"{source} is a recipe and names its own folders of pictures: leave --images out.")
     results = Console(highlight=False)
     found = False
@@ -55,12 +55,15 @@ def show(source: str, *, id: str = "", template: str = "", model: str = "", imag
 def _print(results: Console, name: str, conversation: Conversation, stage: Stage, processor: Processor) -> None:
     sample = processor.encode(conversation, max_tokens=stage.max_tokens)
     if isinstance(sample, Rejected):
-        raise BadInput(f"{conversation.id} of {name} would be left out: {sample.reason}. {sample.detail}".rstrip())
+        raise BadInput(
+            f"{shortened(conversation.id)} of {name} would be rejected: {sample.reason}. {sample.detail}".rstrip()
+        )
     results.print(Text(f"{name} · {_facts(sample, processor)}", style="bold"), soft_wrap=True)
     for image in sample.images:
-        opened = processor.image_processor.open(image)
-        state = f"refused: {opened.reason}" if isinstance(opened, Rejected) else f"{opened.width} × {opened.height}"
-        results.print(Text(f"picture {image.path} · {state}"), soft_wrap=True)
+        opened = open_picture(image)
+        state = f"rejected: {opened.reason}" if isinstance(opened, Rejected) else f"{opened.width} × {opened.height}"
+        shown = f"picture {name_of(image)}" if image.path else "picture inside the row"
+        results.print(Text(f"{shown} · {state}"), soft_wrap=True)
     pieces = list(sample_pieces(sample, processor))
     plain = Text("".join(f"⟦{text}⟧" if learnt else text for text, learnt in pieces))
     results.print(marked(pieces) if results.is_terminal else plain, soft_wrap=True)
@@ -68,11 +71,11 @@ def _print(results: Console, name: str, conversation: Conversation, stage: Stage
 
 def _stages(source: str, template: str, model: str, images: str | Path | None) -> Iterator[tuple[str, Stage, Model]]:
     """What to show: its name, the stage that reads it, and the model's parts."""
-    is_data = source.endswith(DATA_ENDINGS)
-    recipe: Recipe = load_recipe("drawn" if is_data else source)
+    reads_data = is_data(source)
+    recipe: Recipe = load_recipe("drawn" if reads_data else source)
     parts = Model(start=model) if model else recipe.model
     stages = recipe.stages
-    if is_data:
+    if reads_data:
         stages = {source: replace(stages["tune"], data=(Data(source, images=str(images or "")),))}
     for name, stage in stages.items():
         yield name, replace(stage, template=template) if template else stage, parts
@@ -89,14 +92,15 @@ def _find(data: tuple[Data, ...], id: str) -> Conversation | None:
                 left_out += 1
                 if row.id == id:
                     detail = f": {row.detail}" if row.detail else ""
-                    raise BadInput(f"{id} of {part.path} would be left out: {row.reason}{detail}.")
+                    raise BadInput(f"{shortened(id)} of {part.path} would be rejected: {row.reason}{detail}.")
     if not id:
         paths = ", ".join(part.path for part in data)
-        raise BadInput(f"There is no whole conversation in {paths}; {left_out} rows would be left out.")
+        raise BadInput(f"There is no whole conversation in {paths}; {left_out} rows would be rejected.")
     return None
 
 
 def _facts(sample: Sample, processor: Processor) -> str:
     pictures = f"{len(sample.images)} × {processor.slots_per_image} image slots" if sample.images else "no picture"
     supervised = int(sample.supervised.sum())
-    return f"{sample.id} · {processor.template.name} · {len(sample)} tokens, {supervised} supervised, {pictures}"
+    tokens = f"{len(sample)} tokens, {supervised} supervised"
+    return f"{shortened(sample.id)} · {processor.template.name} · {tokens}, {pictures}"

@@ -22,6 +22,7 @@ NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "helpers", "misc", "core"}
 # The words wing, and what of the tensors wing a person writes by hand: both must load without tensors.
 WITHOUT_TENSORS = (
     "types",
+    "text",
     "config",
     "files",
     "page",

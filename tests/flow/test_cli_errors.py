@@ -128,7 +128,7 @@ def seetell(
         ("chat MODEL --prompt Hi --seed -1", 2, "The seed is -1"),
         ("show FOLDER/none.json", 3, "no data file"),
         ("show FOLDER/page.json --model MODEL", 3, "not a conversation file"),
-        ("show FOLDER/faulty.json --model MODEL", 3, "2 rows would be left out"),
+        ("show FOLDER/faulty.json --model MODEL", 3, "2 rows would be rejected"),
         ("show FOLDER/faulty.json --model MODEL --id b", 3, "no conversation"),
         ("show FOLDER/tune.json --model MODEL --id none", 2, "There is no 'none'"),
         ("show FOLDER/tune.json --model MODEL --template vicunia", 2, 'did you mean "vicuna-v1"?'),

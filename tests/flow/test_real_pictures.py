@@ -26,6 +26,7 @@ from seetell.ask.rules import RulesTeacher
 from seetell.config import load_recipe
 from seetell.files import read_json, read_jsonl
 from seetell.generate.write import write_conversations_of
+from seetell.pictures import open_picture
 from seetell.sources.coco import read_coco
 from seetell.sources.conversations import captions_as_pairs, write_conversations
 from seetell.train.data import read_samples
@@ -203,9 +204,6 @@ def test_a_run_over_spoiled_pictures_ends_with_the_exact_count_and_reasons(world
 
 
 def test_a_refused_picture_is_a_value_with_its_reason(world: World) -> None:
-    recipe = world.recipes["spoiled"]
-    assert recipe.tune is not None
-    opened = planning_processor(recipe.model, recipe.tune).image_processor
     for file, fault in world.spoiled.items():
-        picture = opened.open(Image(str(world.folder / "spoiled" / file)))
+        picture = open_picture(Image(str(world.folder / "spoiled" / file)))
         assert picture.reason == fault if isinstance(picture, Rejected) else fault in ACCEPTED

@@ -14,6 +14,7 @@ from seetell.encode.jinja import JinjaTemplate
 from seetell.encode.processor import Processor
 from seetell.encode.templates import TEMPLATES, Template
 from seetell.encode.tokenizer import Tokenizer
+from seetell.model.tower import normalized
 from seetell.types import Conversation, Image, Turn
 from tests import tiny_tokenizers
 
@@ -79,7 +80,10 @@ def _check(folder: Path, processor: Processor) -> None:
         assert torch.equal(again.encode_prompt(conversation).ids, ours.ids)
         pixels = processor.image_processor.pixels(IMAGE)
         assert isinstance(pixels, torch.Tensor)
-        normal = processor.image_processor.normalize(pixels[None]).expand_as(rendered["pixel_values"])
+        mean, std = (
+            torch.tensor(numbers) for numbers in (processor.image_processor.mean, processor.image_processor.std)
+        )
+        normal = normalized(pixels[None], mean, std, torch.float32).expand_as(rendered["pixel_values"])
         torch.testing.assert_close(rendered["pixel_values"], normal, atol=1e-6, rtol=0)
 
 

@@ -14,6 +14,7 @@ import torch
 
 from seetell.encode.image import DECODINGS, ImageProcessor
 from seetell.errors import BadInput, UsageError
+from seetell.pictures import open_picture
 from seetell.types import Image, Rejected
 
 
@@ -80,15 +81,15 @@ def test_spoiled_files_are_refused(tmp_path: Path, data: bytes, reason: str) -> 
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    refused = ImageProcessor(32).open(Image(path=str(tmp_path / "none.png")))
+    refused = open_picture(Image(path=str(tmp_path / "none.png")))
     assert isinstance(refused, Rejected)
     assert refused.reason == "missing picture"
 
 
 def test_pillow_warns_nobody_of_a_large_picture() -> None:
-    code = "import io, PIL.Image\nfrom seetell.encode.image import ImageProcessor\nfrom seetell.types import Image\n"
+    code = "import io, PIL.Image\nfrom seetell.pictures import open_picture\nfrom seetell.types import Image\n"
     code += "file = io.BytesIO()\nPIL.Image.new('1', (9600, 9600)).save(file, 'PNG')\n"
-    code += "print(ImageProcessor(8).open(Image(data=file.getvalue())).detail)"
+    code += "print(open_picture(Image(data=file.getvalue())).detail)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("9600 x 9600 pixels\n", "")
 
@@ -107,7 +108,7 @@ def test_a_long_picture_is_padded_in_little_memory(monkeypatch: pytest.MonkeyPat
 def test_exif_turns_the_picture() -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
-    opened = ImageProcessor(32).open(Image(data=_data(_photo(), "JPEG", exif=exif, quality=100)))
+    opened = open_picture(Image(data=_data(_photo(), "JPEG", exif=exif, quality=100)))
     assert isinstance(opened, PIL.Image.Image)
     assert opened.size == (40, 60)
     red = np.asarray(opened)[30, :, 0]
@@ -117,7 +118,7 @@ def test_exif_turns_the_picture() -> None:
 def test_sixteen_bits_keep_their_brightness() -> None:
     deep = PIL.Image.fromarray((np.arange(256, dtype=np.uint16) * 257).reshape(16, 16))
     for kind in ("PNG", "TIFF"):
-        opened = ImageProcessor(16).open(Image(data=_data(deep, kind)))
+        opened = open_picture(Image(data=_data(deep, kind)))
         assert np.asarray(opened)[..., 0].ravel().tolist() == list(range(256))
 
 
@@ -133,7 +134,7 @@ def test_other_kinds_are_accepted(mode: str, kind: str) -> None:
 
 def test_transparent_parts_lie_on_white() -> None:
     clear = PIL.Image.new("RGBA", (8, 8), (200, 0, 0, 0))
-    assert (np.asarray(ImageProcessor(8).open(Image(data=_data(clear)))) == 255).all()
+    assert (np.asarray(open_picture(Image(data=_data(clear)))) == 255).all()
 
 
 @pytest.mark.parametrize("mode", ["square", "pad", "stretch"])

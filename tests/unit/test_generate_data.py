@@ -11,7 +11,8 @@ import pytest
 from PIL import Image as Pillow
 
 from seetell.errors import BadInput, Failed, UsageError
-from seetell.sources.formats import Row, read_any
+from seetell.sources.conversations import read_rows
+from seetell.sources.dialects import Row
 from seetell.verbs.data import browse, check, convert, picture_key, stats
 
 PARQUET = importlib.util.find_spec("pyarrow") is not None
@@ -29,7 +30,7 @@ def images(tmp_path: Path) -> Path:
     folder = tmp_path / "pics"
     folder.mkdir()
     Pillow.new("RGB", (8, 8), "red").save(folder / "a.png")
-    (folder / "torn.png").write_bytes((folder / "a.png").read_bytes()[:40])
+    (folder / "torn.png").write_bytes((folder / "a.png").read_bytes()[:-25])
     return folder
 
 
@@ -62,17 +63,17 @@ def test_every_fault_is_found_and_counted(tmp_path: Path, images: Path, capsys: 
     listed = [json.loads(line) for line in (tmp_path / "faults.jsonl").read_text().splitlines()]
     assert {(each["id"], each["reason"]) for each in listed} == {
         ("1", "same conversation twice"),
-        ("2", "missing image"),
-        ("3", "broken image"),
+        ("2", "missing picture"),
+        ("3", "damaged picture"),
         ("4", "image tags and images differ"),
         ("5", "empty turn"),
         ("6", "control token"),
         ("7", "speakers out of order"),
         ("8", "too long"),
-        ("9", "missing image"),
+        ("9", "missing picture"),
         ("9", "picture of the evaluation set"),
     }
-    assert "missing image: 2" in capsys.readouterr().out
+    assert "missing picture: 2" in capsys.readouterr().out
 
 
 def test_a_sound_file_passes(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,8 +164,10 @@ def test_a_tag_without_a_picture_is_a_fault_and_is_not_passed_on(tmp_path: Path,
         check(data, out=tmp_path / "faults.jsonl")
     faults = map(json.loads, (tmp_path / "faults.jsonl").read_text().splitlines())
     said = "image tags and images differ: 1 <image> tag stands for 0 images"
-    assert said in [f"{each['reason']}: {each['detail']}" for each in faults]
-    assert refusals(data, tmp_path / "out.jsonl", "openai", tmp_path) == {"bare": said}
+    assert any(f"{each['reason']}: {each['detail']}".startswith(said) for each in faults)
+    (refused,) = refusals(data, tmp_path / "out.jsonl", "openai", tmp_path).items()
+    assert refused[0] == "bare"
+    assert refused[1].startswith(said)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -195,6 +198,7 @@ def test_keys_that_would_be_lost_refuse_their_row_and_are_remarked_upon(
         seen,
     ]
     data = written(tmp_path / "data.json", rows)
+    Pillow.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
     for to in ("llava", "openai"):
         assert refusals(data, tmp_path / "out.json", to, tmp_path) == {
             "noted": "unknown keys: turn 0 also holds 'note'",
@@ -203,10 +207,11 @@ def test_keys_that_would_be_lost_refuse_their_row_and_are_remarked_upon(
             "named": "unknown keys: turn 0 also holds 'name'",
             "weighed": "unknown keys: turn 1 also holds 'weight'",
             "detail": "unknown keys: a picture of turn 0 also holds 'detail'",
-            "beside": "unknown keys: the row also holds 'images'",
+            "beside": "image tags and images differ: 0 <image> tags stand for 1 image",
         }
-    assert check(data).counts["unknown keys"] == 7
-    assert "unknown keys: 7 (first: noted: turn 0 also holds 'note')" in capsys.readouterr().out
+    with pytest.raises(BadInput, match="1 fault in 8 rows"):
+        check(data)
+    assert "unknown keys: 6 (first: noted: turn 0 also holds 'note')" in capsys.readouterr().out
 
 
 def test_a_system_text_beside_the_turns_is_the_first_turn(tmp_path: Path) -> None:
@@ -228,9 +233,8 @@ def test_pictures_on_the_web_are_not_fetched_and_this_is_said(tmp_path: Path) ->
 
 def test_what_json_cannot_say_is_listed(tmp_path: Path) -> None:
     (tmp_path / "data.json").write_text(json.dumps([row("0") | {"score": float("nan")}, row("1", answer="\ud83d")]))
-    assert list(refusals(tmp_path / "data.json", tmp_path / "out.json", "llava", tmp_path)) == ["0"]
-    if PARQUET:
-        assert list(refusals(tmp_path / "data.json", tmp_path / "out.parquet", "llava", tmp_path)) == ["0", "1"]
+    for ending in ("json", "parquet") if PARQUET else ("json",):
+        assert list(refusals(tmp_path / "data.json", tmp_path / f"out.{ending}", "llava", tmp_path)) == ["0", "1"]
 
 
 @pytest.mark.skipif(not PARQUET, reason="needs pyarrow")
@@ -247,9 +251,9 @@ def test_parquet_of_other_people(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out.json").read_text()) == [row("0") | {"extra": "e"}]
     picture = {"bytes": b"\x89PNG" * 1000, "path": "a.png"}
     parquet.write_table(arrow.Table.from_pylist([{"id": "0", "image": picture, "conversations": talk}]), data)
-    (refused,) = refusals(data, tmp_path / "out.json", "llava", tmp_path).values()
-    assert refused.startswith("bad image name")
-    assert len(refused) < 200
+    convert(data, tmp_path / "out.json", "llava", tmp_path)
+    (written_row,) = json.loads((tmp_path / "out.json").read_text())
+    assert (tmp_path / written_row["image"]).read_bytes() == picture["bytes"]
     data.write_bytes(b"PAR1 junk")
     with pytest.raises(BadInput, match=r"data\.parquet is not a Parquet file"):
         check(data)
@@ -278,7 +282,7 @@ def test_an_unknown_ending_is_refused(tmp_path: Path) -> None:
 def test_captions_become_stage_1_rows(tmp_path: Path) -> None:
     data = written(tmp_path / "data.json", [row(str(n), answer="a red kite") for n in range(60)])
     convert(data, tmp_path / "pairs.json", "pairs", tmp_path)
-    rows = [each.conversation for each in read_any(tmp_path / "pairs.json") if isinstance(each, Row)]
+    rows = [each.conversation for each in read_rows(tmp_path / "pairs.json") if isinstance(each, Row)]
     assert {each.turns[1].text for each in rows} == {"a red kite"}
     assert len({each.turns[0].text for each in rows}) > 8
     assert {isinstance(each.turns[0].parts[0], str) for each in rows} == {True, False}

@@ -111,9 +111,9 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "c.json").write_text(json.dumps(rows))
     report = select(tmp_path / "c.json", tmp_path / "out", chunker="built-in")
     assert report["captions"] == report["taken"] == 3
-    skipped = {"no conversation": 1, "not one picture and one caption": 1, "empty caption": 1}
+    skipped = {"no conversation": 1, "not one picture and one caption": 1, "empty turn": 1}
     assert report["skipped"] == json.loads((tmp_path / "out" / "report.json").read_text())["skipped"] == skipped
-    assert "Skipped: 1 × no conversation, 1 × not one picture and one caption, 1 × empty caption." in told[-1]
+    assert "Skipped: 1 × no conversation, 1 × not one picture and one caption, 1 × empty turn." in told[-1]
     assert "skipped: no conversation" in (tmp_path / "out" / "report.html").read_text()
     (tmp_path / "c.tsv").write_text("a red kite\n\thttp://x\na picture of <image>\n")
     report = select(tmp_path / "c.tsv", tmp_path / "out", chunker="built-in")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seetell.errors import BadInput, UsageError
-from seetell.sources import conversations
+from seetell.sources import rows
 from seetell.sources.conversations import captions_as_pairs, read_conversations, write_conversations
 from seetell.types import Conversation, Image, Rejected, Scene, Turn
 
@@ -61,9 +61,9 @@ def test_several_pictures_come_in_order_over_turns(tmp_path: Path) -> None:
 
 
 def test_without_pictures_the_tag_is_text_and_a_system_turn_may_come_first(tmp_path: Path) -> None:
-    talk = [{"from": "system", "value": "Be <image> brief."}, *said("What is <image>?", "")]
+    talk = [{"from": "system", "value": "Be <image> brief."}, *said("What is it?", "An <image>.")]
     (row,) = read(tmp_path, {"id": "x", "model": "any", "conversations": talk})
-    assert parts(row) == [("Be <image> brief.",), ("What is <image>?",), ("",)]
+    assert parts(row) == [("Be <image> brief.",), ("What is it?",), ("An <image>.",)]
     assert isinstance(row, Conversation)
     assert [turn.role for turn in row.turns] == ["system", "user", "assistant"]
 
@@ -86,7 +86,7 @@ def test_without_pictures_the_tag_is_text_and_a_system_turn_may_come_first(tmp_p
         ({"image": "a.jpg", "conversations": said("no tag", "b")}, "image tags and images differ"),
         ({"image": "a.jpg", "conversations": said("<image><image>", "b")}, "image tags and images differ"),
         ({"image": ["a.jpg", "b.jpg"], "conversations": said("<image>", "b")}, "image tags and images differ"),
-        ({"image": "a.jpg", "conversations": said("<image>", "an <image>")}, "image tag outside a question"),
+        ({"image": "a.jpg", "conversations": said("<image>", "an <image>")}, "picture outside a question"),
         ({"image": 5, "conversations": said("<image>", "b")}, "bad image name"),
         ({"image": "", "conversations": said("<image>", "b")}, "bad image name"),
         ({"image": ["a.jpg", None], "conversations": said("<image>", "b")}, "bad image name"),
@@ -105,7 +105,7 @@ def test_a_faulty_row_is_rejected_with_its_reason_and_the_others_kept(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "content", ["<html>", '[{"id": 1}', '[{"id": 1} {"id": 2}]', "[1] [2]", '{"torn": ', "[1]\n{}\n", "\udcff", "[1,]"]
+    "content", ["<html>", '[{"id": 1}', '[{"id": 1} {"id": 2}]', "[1] [2]", "[1]\n{}\n", "\udcff", "[1,]"]
 )
 def test_a_file_that_is_no_conversation_file_is_refused_by_name(tmp_path: Path, content: str) -> None:
     path = tmp_path / "data.json"
@@ -122,7 +122,8 @@ def test_what_is_missing_or_unknown_is_told_before_reading(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "rows"), [("[]", 0), (" \ufeff[ ]\n", 0), ("", 0), ("\ufeff[1,2 , 3 ]\n", 3), ('{}\n{"torn', 1)]
+    ("text", "rows"),
+    [("[]", 0), (" \ufeff[ ]\n", 0), ("", 0), ("\ufeff[1,2 , 3 ]\n", 3), ('{}\n{"torn', 2), ('{"torn', 1)],
 )
 def test_marks_of_order_space_and_torn_ends_do_no_harm(tmp_path: Path, text: str, rows: int) -> None:
     path = tmp_path / "data.json"
@@ -141,21 +142,21 @@ def test_lines_and_list_hold_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", [1, 7, 64, 1 << 20])
 def test_a_list_is_read_in_blocks_of_any_size(tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversations, "BLOCK_CHARS", block)
+    monkeypatch.setattr(rows, "BLOCK_CHARS", block)
     lot = random.Random(0)
-    rows = [{"id": str(at), "conversations": said('tricky "]}, ' * lot.randrange(4), "1")} for at in range(40)]
+    listed = [{"id": str(at), "conversations": said('tricky "]}, ' * lot.randrange(1, 5), "1")} for at in range(40)]
     path = tmp_path / "data.json"
-    path.write_text(json.dumps(rows, indent=lot.choice([None, 2])), encoding="utf-8")
+    path.write_text(json.dumps(listed, indent=lot.choice([None, 2])), encoding="utf-8")
     assert [row.id for row in read_conversations(path)] == [str(at) for at in range(40)]
 
 
 TEXT = st.text(max_size=12).filter(lambda text: "<image>" not in text)
-QUESTION = st.lists(st.sampled_from([A, B]) | TEXT.filter(bool), min_size=1, max_size=4).filter(
+QUESTION = st.lists(st.sampled_from([A, B]) | TEXT.filter(str.strip), min_size=1, max_size=4).filter(
     lambda found: not any(isinstance(one, str) and isinstance(two, str) for one, two in pairwise(found))
 )
 
 
-@given(st.lists(st.tuples(QUESTION, TEXT), min_size=1, max_size=3))
+@given(st.lists(st.tuples(QUESTION, TEXT.filter(str.strip)), min_size=1, max_size=3))
 def test_reading_undoes_writing(tmp_path_factory: pytest.TempPathFactory, talk: list[tuple[list[Any], str]]) -> None:
     path = tmp_path_factory.mktemp("talk") / "data.json"
     turns: list[Turn] = []

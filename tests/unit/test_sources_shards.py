@@ -158,6 +158,6 @@ def test_the_verbs_read_shards(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert stats(tmp_path)["rows"] == 4
     with pytest.raises(BadInput, match="1 fault in 4 rows"):
         check(tmp_path / "{000..001}.tar", images=tmp_path)
-    assert "broken image: 1" in capsys.readouterr().out
+    assert "not a picture: 1" in capsys.readouterr().out
     page = browse(tmp_path / "000.tar", tmp_path / "page.html").read_text()
     assert page.count("data:image/jpeg") == 2
