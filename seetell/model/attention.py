@@ -28,6 +28,8 @@ from seetell.model.kernel_choice import Case, build_kernel, case_of
 from seetell.model.pieces import Kernel, Pieces, only_rows, whole_documents
 
 NAME = "seetell_packed"
+FAR = 1 << 16
+ANOTHER = "choose another language model"
 
 
 class Attending(Protocol):
@@ -94,7 +96,7 @@ def packed_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    _attention_mask: Tensor | None,
+    attention_mask: Tensor | None = None,
     *,
     scaling: float | None = None,
     dropout: float = 0.0,
@@ -102,6 +104,7 @@ def packed_attention(
     softcap: float | None = None,
     s_aux: Tensor | None = None,
     position_bias: Tensor | None = None,
+    is_causal: bool | None = None,
     attending: Attending | None = None,
     **_: object,
 ) -> tuple[Tensor, None]:
@@ -109,20 +112,28 @@ def packed_attention(
     family = type(module).__name__.removesuffix("Attention")
     if attending is None:
         raise UsageError(
-            f"{family} was called without its documents: go through VLM.forward, or give the language "
-            'model back its own attention with set_attn_implementation("sdpa").'
+            f"{family} was called without its documents. If its family does not hand them on to its layers, {ANOTHER}; "
+            'else go through VLM.forward, or call set_attn_implementation("sdpa") before calling it by itself.'
         )
-    asked = {"a soft cap on attention": softcap, "attention sinks": s_aux, "a position bias": position_bias}
+    asked = {
+        "a soft cap on attention": softcap,
+        "attention sinks": s_aux,
+        "a position bias": position_bias,
+        "a mask of its own": attention_mask,
+    }
     for what, given in asked.items():
         if given is not None:
-            raise UsageError(f"{family} asks for {what}, which packed attention lacks: choose another language model.")
+            raise UsageError(f"{family} asks for {what}, which packed attention lacks: {ANOTHER}.")
+    if not (getattr(module, "is_causal", True) if is_causal is None else is_causal):
+        raise UsageError(f"{family} lets tokens see those behind them, which packed attention lacks: {ANOTHER}.")
     if sliding_window is not None and attending.longest > sliding_window:
         raise UsageError(
             f"{family} looks back {sliding_window} tokens at most and a document has {attending.longest}: "
             f"set max_tokens to {sliding_window} or less."
         )
     layer: int = getattr(module, "layer_idx", 0)
-    return attending.attend(layer, query, key, value, scaling, dropout), None
+    # Contiguous, as transformers' own are: some families view it as they please.
+    return attending.attend(layer, query, key, value, scaling, dropout).contiguous(), None
 
 
 def check_language(language: PreTrainedModel) -> None:
@@ -130,13 +141,57 @@ def check_language(language: PreTrainedModel) -> None:
     config: Any = language.config
     family = type(language).__name__
     if not getattr(language, "_supports_attention_backend", False):
-        raise UsageError(f"{family} does not take an attention function from outside: choose another language model.")
+        raise UsageError(f"{family} does not take an attention function from outside: {ANOTHER}.")
+    if why := _why_not_one_body(language):
+        raise UsageError(f"{family} {why}: {ANOTHER}.")
     kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if kinds:
         raise UsageError(f"{family} has layers of {', '.join(sorted(kinds))}, which do not keep documents apart.")
     for asked in ("final_logit_softcapping", "attn_logit_softcapping", "logits_scaling", "logit_scale"):
         if getattr(config, asked, None) not in (None, 1.0):
-            raise UsageError(f"{family} sets {asked}, for which LLaVA has no place: choose another language model.")
+            raise UsageError(f"{family} sets {asked}, for which LLaVA has no place: {ANOTHER}.")
+
+
+def _why_not_one_body(language: PreTrainedModel) -> str | None:
+    """What stands against a table of embeddings, a body and one matrix as the head, all of one width."""
+    table, head, width = language.get_input_embeddings(), language.get_output_embeddings(), language.config.hidden_size
+    if language.base_model is language:
+        return "has no body that runs without its head"
+    of_its_own = isinstance(head, nn.Linear) and any(head is part for part in language.children())
+    if not (isinstance(table, nn.Embedding) and of_its_own):
+        return "does not have one matrix as its table of embeddings and one as its head"
+    assert isinstance(head, nn.Linear)
+    if (table.embedding_dim, head.in_features) != (width, width):
+        return f"embeds tokens {table.embedding_dim} wide, computes {width} wide and has a head of {head.in_features}"
+    own = {id(table.weight), id(head.weight)}  # these may be one
+    names: dict[int, str] = {}
+    for name, weight in language.named_parameters(remove_duplicate=False):
+        if id(weight) not in own and names.setdefault(id(weight), name) != name:
+            return f"has one weight under two names ({names[id(weight)]} and {name})"
+    return None
+
+
+def context_end(config: Any) -> int:
+    """How many positions a config knows; for one that does not say, very many."""
+    return min(original_context(config) or FAR, getattr(config, "max_position_embeddings", None) or FAR)
+
+
+def original_context(config: Any) -> int | None:
+    """Up to how many tokens the rotary frequencies are fixed; None where they always are.
+
+    Beyond it `longrope` and `dynamic` choose them by the longest document of a call, so documents would depend on
+    their neighbours, and keys in a cache would not fit the queries that come later.
+    """
+    whole: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
+    each = [kind for kind in (whole, *whole.values()) if isinstance(kind, dict)]  # some have one a kind of layer
+    ends: list[int] = []
+    for rope in each:
+        kind = str(rope.get("rope_type"))
+        if kind == "longrope":
+            ends.append(int(rope.get("original_max_position_embeddings") or config.max_position_embeddings))
+        elif "dynamic" in kind:
+            ends.append(int(config.max_position_embeddings))
+    return min(ends, default=None)
 
 
 AttentionInterface.register(NAME, packed_attention)

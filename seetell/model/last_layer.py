@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from seetell.model.attention import Packed
+from seetell.model.attention import Packed, context_end
 
 AGREEMENT, ROUGH_AGREEMENT = 1e-4, 2e-2  # of two roads to the same numbers in 32 and in 16 bits, by the largest
 PARTS = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
@@ -106,14 +106,18 @@ def _heads(attention: Any, flat: Tensor, norm: str) -> Tensor:
 
 @torch.no_grad()
 def _difference(language: PreTrainedModel, layer: Any) -> float:
-    """Between the two roads, over random hidden states of two documents, relative to the largest number."""
+    """Between the two roads, over random hidden states of two documents, relative to the largest number.
+
+    One document begins at 0, the other ends where the context does: some families scale queries far out.
+    """
     base: Any = language.base_model
     training = layer.training
     weight = layer.input_layernorm.weight  # a projection's may be kept in numbers nobody computes with
     lengths, width = (5, 7), language.config.hidden_size  # pyright: ignore[reportAttributeAccessIssue]
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(1, sum(lengths), width, generator=generator).to(weight.device, weight.dtype)
-    positions = torch.cat([torch.arange(n) for n in lengths]).to(weight.device)[None]
+    end = max(context_end(language.config), lengths[1])
+    positions = torch.cat([torch.arange(lengths[0]), torch.arange(end - lengths[1], end)]).to(weight.device)[None]
     rows = torch.tensor([1, 2, 4, 8, 11], device=weight.device)
     layer.eval()
     try:

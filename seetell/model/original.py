@@ -24,6 +24,7 @@ from seetell.files import write_json
 from seetell.model.connector import build_connector
 from seetell.model.layouts import CONNECTORS, module_name_of_original, name_in_file, original_name
 from seetell.model.parts import folder_of, grow_vocabulary, load_language, load_vision, mean_row
+from seetell.model.self_check import check_model
 from seetell.model.tensors import TensorFolder, read_bin, write_tensors
 from seetell.model.vlm import VLM
 from seetell.model.weights import config_of, fill, own_tensors, processor_constants
@@ -77,7 +78,7 @@ def load_original(
         vlm, tensors, folder, lambda key: name_in_file(key, held, original_name(key, CONNECTORS[name])), surplus, dtype
     )
     grow_vocabulary(language, vocabulary)
-    return vlm.eval()
+    return check_model(vlm.eval())
 
 
 def load_projector(
@@ -121,7 +122,7 @@ def load_projector(
     )
     held = {key: tensor for key, tensor in own_tensors(vlm).items() if not key.startswith("connector.")}
     fill(vlm, held | tensors, path, lambda key: name_in_file(key, names, original_name(key, depth)))
-    return vlm.eval()
+    return check_model(vlm.eval())
 
 
 def save_original(vlm: VLM, folder: Path, *, text_rows: int, image_mode: str) -> None:

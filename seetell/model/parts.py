@@ -29,6 +29,7 @@ from transformers.utils.hub import cached_file
 
 from seetell.errors import BadInput, SeetellError, ServiceError
 from seetell.model.connector import build_connector
+from seetell.model.self_check import check_model
 from seetell.model.vlm import VLM
 from seetell.model.weights import processor_constants
 
@@ -69,7 +70,7 @@ def load_parts(
         feature_layer=feature_layer,
         keep_cls=keep_cls,
     )
-    return vlm.to(device).eval()
+    return check_model(vlm.to(device).eval())
 
 
 def vision_config(name: str | Path) -> Any:

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from seetell.errors import BadInput
-from seetell.model.attention import NAME, Attending, Packed, check_language
+from seetell.errors import BadInput, UsageError
+from seetell.model.attention import NAME, Attending, Packed, check_language, original_context
 from seetell.model.cache import Decode, KeyValueCache, Prefill
 from seetell.model.connector import LinearStack, slots
 from seetell.model.pieces import to_device
@@ -54,6 +54,7 @@ class VLM(nn.Module):
         self.vision = vision
         self.connector = connector
         self.language = language
+        self._context = original_context(language.config)
         self.image_id = image_id
         self.feature_layer = feature_layer
         self._vision_width: int = _config(vision).hidden_size
@@ -156,7 +157,7 @@ class VLM(nn.Module):
         """
         attending = Packed(lengths, parents, rows, host_rows)
         embeddings = self._embed(ids, pixels, features, image_rows)
-        hidden = self._run(embeddings[None], positions[None], attending)[0]
+        hidden = self.run(embeddings[None], positions[None], attending)[0]
         return hidden if rows is None or hidden.shape[0] < ids.shape[0] else hidden[rows]
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -178,7 +179,7 @@ class VLM(nn.Module):
         Document i goes to slots[i], behind what that slot holds: its positions then begin at `cache.lengths[slots[i]]`.
         """
         attending = Prefill(lengths, cache, slots)
-        hidden = self._run(self._embed(ids, None, features)[None], positions[None], attending)[0]
+        hidden = self.run(self._embed(ids, None, features)[None], positions[None], attending)[0]
         attending.finish()
         return hidden[torch.tensor(list(accumulate(lengths)), device=hidden.device) - 1]
 
@@ -187,7 +188,7 @@ class VLM(nn.Module):
         """One token for each running row: ids [S], ids[i] continues slots[i] -> hidden [S, D]"""
         attending = Decode(cache, slots, ids.device)
         embeddings = self.embedding(ids)[:, None]
-        hidden = self._run(embeddings, attending.positions[:, None], attending)[:, 0]
+        hidden = self.run(embeddings, attending.positions[:, None], attending)[:, 0]
         attending.finish()
         return hidden
 
@@ -201,8 +202,14 @@ class VLM(nn.Module):
             features = self.see(pixels)
         return self.merge(ids, features, image_rows)
 
-    def _run(self, embeddings: Tensor, positions: Tensor, attending: Attending) -> Tensor:
-        """[B, T, D], [B, T] -> [B, T, D]"""
+    def run(self, embeddings: Tensor, positions: Tensor, attending: Attending) -> Tensor:
+        """The language model's body alone: [B, T, D], [B, T] -> [B, T, D]"""
+        if self._context is not None and attending.longest > self._context:
+            raise UsageError(
+                f"Beyond {self._context} tokens {type(self.language).__name__} chooses its rotary frequencies by the "
+                f"longest document of a pass, which here has {attending.longest}: set max_tokens to {self._context} or "
+                "less."
+            )
         return self.language.base_model(
             inputs_embeds=embeddings, position_ids=positions, use_cache=False, attending=attending
         ).last_hidden_state

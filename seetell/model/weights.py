@@ -24,6 +24,7 @@ from seetell.errors import BadInput, UsageError
 from seetell.files import as_object, read_json, write_json
 from seetell.model.connector import build_connector
 from seetell.model.layouts import COMPUTED, CONNECTORS, hub_name, module_name, name_in_file
+from seetell.model.self_check import check_model
 from seetell.model.tensors import TensorFolder, write_tensors
 from seetell.model.vlm import VLM
 
@@ -67,7 +68,7 @@ def load_model(folder: str | Path, dtype: torch.dtype | None = None, device: str
     if config.get("projector_hidden_act") == "linear":
         _drop_identity(tensors, folder, called)
     fill(vlm, tensors, folder, called, surplus, dtype)
-    return vlm.to(device).eval()
+    return check_model(vlm.to(device).eval())
 
 
 def model_folder(name: str | Path) -> Path:
