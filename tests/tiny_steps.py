@@ -19,9 +19,13 @@ from seetell.train.pictures import MicroBatch
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import Data, Stage
 from seetell.train.sharding import Shards, is_sharded
+from seetell.train.start import learned_weights
 from tests.tiny_models import IMAGE_ID, SLOTS, tiny_pixels, tiny_vlm
 
-STAGE = Stage(data=(Data("unused"),), lr={"connector": 1e-2, "language": 1e-3}, samples_per_step=6)
+# AdamW divides a gradient by its own size plus eps. With the default of 1e-8, a weight whose gradient is itself near
+# rounding (1e-6 of its matrix's largest) moves by as much as any other, in a direction that rounding decides.
+EPS = 1e-3
+STAGE = Stage(data=(Data("unused"),), lr={"connector": 1e-2, "language": 1e-3}, samples_per_step=6, eps=EPS)
 DEAD = Sample("", torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.bool))
 
 
@@ -79,18 +83,27 @@ def shared_steps(count: int) -> list[list[list[list[Sample]]]]:
     return [balanced, only_text, one]
 
 
-def trained(ranks: Ranks, case: Case, count: int) -> tuple[list[StepReport], dict[str, Tensor]]:
-    """Trains on those steps of `count` ranks, or on all their samples in one process; the main rank's weights."""
+def trained(
+    ranks: Ranks, case: Case, count: int
+) -> tuple[list[StepReport], list[dict[str, Tensor]], dict[str, Tensor]]:
+    """Trains on those steps of `count` ranks, or on all their samples in one process: the reports, the gradients of
+    each step, and the main rank's weights at the end."""
     ranks = replace(ranks, nodes=case.nodes)
     learner = learner_of(case, ranks)
-    reports = []
+    reports, gradients = [], list[dict[str, Tensor]]()
+
+    def keep_gradients(*_: object) -> None:
+        named = ((name, weight.grad) for name, weight in learner.model.named_parameters() if weight.grad is not None)
+        whole = ((name, grad.full_tensor() if isinstance(grad, DTensor) else grad) for name, grad in named)
+        gradients.append({name: grad.clone() for name, grad in whole})
+
+    learner.optimizer.register_step_pre_hook(keep_gradients)
     for step in shared_steps(count):
         mine = step[ranks.rank] if ranks.count > 1 else [micro for rank in step for micro in rank if micro]
         reports.append(train_step(learner, [micro_batch(micro) for micro in mine]))
     if learner.shards:
         assert any(isinstance(weight, DTensor) for weight in learner.model.parameters())
-        learner.shards.collect(ranks)
     else:
         total = float(torch.cat([weight.detach().flatten() for weight in learner.model.parameters()]).double().sum())
         assert len(set(ranks.gather(total))) == 1, "the replicas drift apart"
-    return reports, learner.model.state_dict() if ranks.main else {}
+    return reports, gradients, learned_weights(learner.model, ranks)

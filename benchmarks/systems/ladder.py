@@ -29,8 +29,8 @@ from seetell.train.recipe import Stage
 class WithoutPruning(Ours):
     """Ours, whose last layer is computed at every place."""
 
-    def _arrange(self) -> object:
-        return None
+    def _arrange(self) -> None:
+        return
 
 
 def ladder(

@@ -14,6 +14,7 @@ from benchmarks.systems.measure import Gradients, Times, flat, synchronize
 from benchmarks.systems.rows import Rows
 from benchmarks.systems.trainer import RATE
 from seetell.encode.sample import Sample
+from seetell.model.fp8 import freeze_in_fp8
 from seetell.model.vlm import VLM
 from seetell.train.computing import arrange, choose_computing
 from seetell.train.loop import Learner, train_step
@@ -59,11 +60,13 @@ class Ours:
         self.device = vlm.device
         self.precision = vlm.dtype
         self.chosen = choose_computing(stage, vlm, vlm.device)
-        self.frozen = self._arrange()
+        self._arrange()
 
-    def _arrange(self) -> object:
-        """As a run does it; what it returns holds the frozen matrices."""
-        return arrange(self.vlm, self.stage, self.chosen)
+    def _arrange(self) -> None:
+        """As a run does it."""
+        arrange(self.vlm, self.chosen, self.device)
+        if self.stage.fp8:
+            freeze_in_fp8(self.vlm.language.base_model, self.device)
 
     @property
     def told(self) -> str:

@@ -24,6 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from seetell.base.text import RECALLED, Piece, documents
 from seetell.base.training import compiled, rate, set_rate
 from seetell.console import say
+from seetell.model.casting import cast_parameters
 
 CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VOCABULARY = 1024
@@ -188,5 +189,6 @@ def weighted_loss(
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     half = LlamaForCausalLM(model.config)
     half.load_state_dict(model.state_dict())
-    half.half().save_pretrained(out)
+    cast_parameters(half, torch.float16)
+    half.save_pretrained(out)
     tokenizer.save_pretrained(out)

@@ -26,6 +26,7 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from seetell.base.training import compiled, rate, set_rate
 from seetell.console import say
+from seetell.model.casting import cast_parameters
 from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, SIZES, Layout, Thing, make_layout
 from seetell.sources.drawn.render import draw
 from seetell.sources.drawn.scenes import MIN_VISIBLE, SIDE_PX
@@ -349,7 +350,8 @@ def pretrain(
 def save(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     half = CLIPModel(model.config)
     half.load_state_dict(model.state_dict())
-    half.half().save_pretrained(out)
+    cast_parameters(half, torch.float16)
+    half.save_pretrained(out)
     tokenizer.save_pretrained(out)
     side = {"height": SIDE_PX, "width": SIDE_PX}
     (out / "preprocessor_config.json").write_text(

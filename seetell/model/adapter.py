@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from seetell.errors import BadInput, UsageError
 from seetell.files import FACTS_FILE, as_object, read_json, sha256_file, sha256_text, write_json
+from seetell.model.casting import cast_parameters
 from seetell.model.layouts import transformers_name
 from seetell.model.quantized import dense_weight, quantize
 from seetell.model.tensors import weight_files
@@ -48,16 +49,21 @@ def add_lora(
     bits: int = 16,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
 ) -> VLM:
     """Puts the matrices in, A drawn by `seed` and B zero, so that nothing is changed yet; moves the model to `device`.
 
-    With fewer bits than 16 the layers below them are quantized on the way.
+    What lies below them, and the tower, are kept in `dtype`. With fewer bits than 16 the layers are quantized from the
+    weights as they are stored, whatever `dtype` is: the same integers in training and wherever the adapter is loaded.
     """
     peft = import_peft()
     names = target_names(vlm)
     language = cast(Any, vlm.language)
     if bits < 16:
         quantize(vlm.language, names, bits, torch.device(device))
+    if dtype is not None:
+        cast_parameters(vlm.vision, dtype)
+        cast_parameters(vlm.language, dtype)
     vlm.to(device)
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names)
     with torch.random.fork_rng(devices=[]):
@@ -123,17 +129,17 @@ def load_any(folder: str | Path, dtype: torch.dtype | None = None, device: str |
 def load_adapter(folder: Path, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> VLM:
     """An adapter over its base, which must be the one that it was trained over, as it was: in as many bits."""
     config, facts = _read_config(folder), _read_facts(folder)
-    vlm = load_model(_base_of(folder, facts), dtype)
+    vlm = load_model(_base_of(folder, facts))
     add_lora(
         vlm,
         rank=int(config["r"]),
         alpha=int(config["lora_alpha"]),
         bits=int(facts["bits"]),
         device=device,
+        dtype=dtype,
     )
-    if dtype is not None:
-        for parameter in lora_parameters(vlm).values():
-            parameter.data = parameter.data.to(dtype)
+    if dtype is not None:  # the matrices and the connector too
+        cast_parameters(vlm, dtype)
     _fill(vlm, folder)
     return vlm.requires_grad_(False).eval()
 

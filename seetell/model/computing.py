@@ -86,19 +86,45 @@ def set_computing(language: PreTrainedModel, checkpointing: str = "off", compile
             return
         family = type(language).__name__
         raise UsageError(f"The blocks of {family} are not found: set checkpointing and compile to off.")
+    classes: dict[type[Any], type[Any]] = {}
     for block in found:
-        plain: Callable[..., Tensor] = partial(type(block).forward, block)
+        plain = next(kind for kind in type(block).__mro__ if not issubclass(kind, _Computed))
         # The pruned last block meets another number of rows each time, and each would be compiled anew.
-        compiles = compiled and not is_pruned(block)
-        train = torch.compile(plain, dynamic=True) if compiles else plain
-        if checkpointing == "full":
-            train = partial(checkpoint, train, use_reentrant=False)
-        elif checkpointing == "selective" and not compiles:
-            contexts = partial(create_selective_checkpoint_contexts, _policy)
-            train = partial(checkpoint, train, use_reentrant=False, context_fn=contexts)
-        block.__dict__.pop("forward", None)
-        if train is not plain:
-            block.forward = partial(_forward, block, train, plain)
+        if plain not in classes:
+            classes[plain] = _computed(plain, checkpointing, compiled and not is_pruned(block))
+        block.__class__ = classes[plain]
+
+
+class _Computed:
+    """Mixed into a block's own class: while it trains it computes by another road.
+
+    A class and not an attribute of the block, which would hold itself: a model that nothing needs any more must give
+    its memory back at once.
+    """
+
+    train_forward: Callable[..., Tensor]
+
+    def forward(self: Any, *args: Any, **given: Any) -> Tensor:
+        if self.training:
+            return self.train_forward(self, *args, **given)
+        return super().forward(*args, **given)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _computed(plain: type[Any], checkpointing: str, compiled: bool) -> type[Any]:
+    """A block's class, computed so; one for all blocks, as is what is compiled."""
+    train: Callable[..., Tensor] = plain.forward
+    if compiled:
+        train = torch.compile(train, dynamic=True)
+    if checkpointing == "full":
+        train = partial(checkpoint, train, use_reentrant=False)
+    elif checkpointing == "selective" and not compiled:
+        contexts = partial(create_selective_checkpoint_contexts, _policy)
+        train = partial(checkpoint, train, use_reentrant=False, context_fn=contexts)
+    if train is plain.forward:
+        return plain
+    return type(
+        plain.__name__, (_Computed, plain), {"train_forward": staticmethod(train), "__module__": plain.__module__}
+    )
 
 
 def fuse_with_liger(language: PreTrainedModel) -> bool:
@@ -114,12 +140,6 @@ def fuse_with_liger(language: PreTrainedModel) -> bool:
     left_alone = dict.fromkeys(("rope", "cross_entropy", "fused_linear_cross_entropy"), False)
     monkey_patch._apply_liger_kernel_to_instance(language, rms_norm=True, swiglu=True, **left_alone)
     return True
-
-
-def _forward(
-    block: Any, train: Callable[..., Tensor], plain: Callable[..., Tensor], *args: Any, **given: Any
-) -> Tensor:
-    return (train if block.training else plain)(*args, **given)
 
 
 def _policy(_context: Any, op: Any, *_args: Any, **_given: Any) -> CheckpointPolicy:

@@ -3,14 +3,13 @@
 A frozen matrix needs no weight gradient, so only two products are left, y = x W' and dx = dy W, and W can be
 quantized once for the whole run, for each of them along the sum: by output row and by input column. What enters
 is quantized row by row as it comes (e4m3 forward, e5m2 for gradients; Micikevicius et al. 2022,
-arXiv:2209.05433). The weights as they were lie in the host's memory meanwhile and come back when the stage ends.
+arXiv:2209.05433). The weights as they were are let go: they lie in the folder that the stage began from.
 
 Shapes  T tokens, I inputs, O outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -21,16 +20,14 @@ MULTIPLE = 16  # both sides of a matrix, for the hardware's products
 
 
 class FrozenLinear(nn.Module):
-    """A linear layer whose weight [O, I] never learns, in 8 bits. No parameter, so nothing of it is saved."""
+    """A linear layer whose weight [O, I] never learns, in 8 bits. It is no parameter, so nothing saves it."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, device: str | torch.device) -> None:
         super().__init__()
-        weight = linear.weight.detach()
+        weight = linear.weight.detach().to(device)
         self.in_features, self.out_features, self.bias = linear.in_features, linear.out_features, linear.bias
-        self._plain = (linear,)  # in a tuple, so that it is no submodule
         self.by_output, self.output_scale = quantized(weight, FORWARD)  # [O, I], [O, 1]
         self.by_input, self.input_scale = quantized(weight.t().contiguous(), FORWARD)  # [I, O], [I, 1]
-        linear.weight.data = weight.to("cpu")
 
     def forward(self, features: Tensor) -> Tensor:
         """[..., I] -> [..., O]"""
@@ -38,12 +35,6 @@ class FrozenLinear(nn.Module):
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else features.dtype
         out: Any = _Product.apply(features, self, kind)
         return out if self.bias is None else out + self.bias.to(kind)
-
-    def plain(self) -> nn.Linear:
-        """The layer as it was."""
-        (linear,) = self._plain
-        linear.weight.data = linear.weight.data.to(self.by_output.device)
-        return linear
 
 
 class _Product(torch.autograd.Function):
@@ -94,23 +85,17 @@ def can_multiply(device: torch.device) -> str:
     return ""
 
 
-def freeze_in_fp8(module: nn.Module) -> int:
-    """Puts frozen linear layers into 8 bits where their sides allow it; returns how many."""
-    found = list(_linears(module, nn.Linear))
-    for parent, name, linear in found:
-        if not linear.weight.requires_grad and not linear.in_features % MULTIPLE and not linear.out_features % MULTIPLE:
-            setattr(parent, name, FrozenLinear(linear))
-    return sum(isinstance(getattr(parent, name), FrozenLinear) for parent, name, _ in found)
+def freeze_in_fp8(module: nn.Module, device: str | torch.device) -> int:
+    """Puts frozen linear layers into 8 bits on the device where their sides allow it; returns how many.
 
-
-def thaw_from_fp8(module: nn.Module) -> None:
-    """Puts the layers back as they were, to the last bit."""
-    for parent, name, layer in list(_linears(module, FrozenLinear)):
-        setattr(parent, name, layer.plain())
-
-
-def _linears(module: nn.Module, kind: type[Any]) -> Iterator[tuple[nn.Module, str, Any]]:
-    for parent in module.modules():
-        for name, child in parent.named_children():
-            if type(child) is kind:
-                yield parent, name, child
+    One after the other, from wherever they lie, so that the device never holds more than one as it was.
+    """
+    frozen = 0
+    for parent in list(module.modules()):
+        for name, linear in list(parent.named_children()):
+            if type(linear) is not nn.Linear or linear.weight.requires_grad:
+                continue
+            if not linear.in_features % MULTIPLE and not linear.out_features % MULTIPLE:
+                setattr(parent, name, FrozenLinear(linear, device))
+                frozen += 1
+    return frozen

@@ -28,6 +28,7 @@ from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
 from seetell.errors import BadInput, SeetellError, ServiceError
+from seetell.model.casting import cast_parameters
 from seetell.model.connector import build_connector
 from seetell.model.self_check import check_model
 from seetell.model.vlm import VLM
@@ -59,7 +60,8 @@ def load_parts(
     decoder = load_language(language, dtype)
     grow_vocabulary(decoder, vocabulary)
     mean, std = processor_constants(folder_of(vision))
-    joint = build_connector(connector, _width(tower), _width(decoder), seed).to(dtype)
+    joint = build_connector(connector, _width(tower), _width(decoder), seed)
+    cast_parameters(joint, dtype)
     vlm = VLM(
         tower,
         joint,

@@ -22,10 +22,13 @@ OUTLIERS_ABOVE = 6.0  # LLM.int8 leaves inputs beyond this in 16 bits
 
 
 def quantize(language: nn.Module, names: Sequence[str], bits: int, device: torch.device) -> None:
-    """Puts layers of `bits` in the place of the named linear ones; they are rounded when they move to `device`."""
+    """Puts layers of `bits` on the `device` in the place of the named linear ones.
+
+    Each is rounded before the next one moves, from the weights as they lie here.
+    """
     bnb = _bitsandbytes(bits, device)
     for name in names:
-        language.set_submodule(name, _layer(bnb, language.get_submodule(name), bits))
+        language.set_submodule(name, _layer(bnb, language.get_submodule(name), bits).to(device))
     setattr(language, f"is_loaded_in_{bits}bit", True)  # by this peft knows which layers it meets
 
 

@@ -229,7 +229,11 @@ def fill(
     }
     if told := [f"{what}: {few(names)}" for what, names in problems.items() if names]:
         raise BadInput(f"The weights in {where} are not those of its config: {'; '.join(told)}.")
-    ready = {name: tensors[name] if dtype is None else tensors[name].to(dtype) for name in own}
+    # A buffer stays in the type that its module gave it; what computes with it counts on that.
+    kinds = {name: buffer.dtype for name, buffer in vlm.named_buffers()} | dict.fromkeys(
+        dict(vlm.named_parameters()), dtype
+    )
+    ready = {name: tensors[name].to(kinds.get(name) or tensors[name].dtype) for name in own}
     # Assigning rather than copying keeps each tensor's own type, and one copy of it in memory.
     vlm.load_state_dict(ready, strict=False, assign=True)
     if is_tied(vlm):

@@ -12,8 +12,6 @@ import torch
 from seetell.console import say
 from seetell.errors import UsageError
 from seetell.model.computing import can_compile, fuse_with_liger, keep_freed_memory, set_computing
-from seetell.model.fp8 import can_multiply
-from seetell.model.frozen import FrozenMatrices
 from seetell.model.last_layer import blocks, prune
 from seetell.model.pieces import varlen_attention
 from seetell.model.vlm import VLM
@@ -81,19 +79,18 @@ def _choose_compile(stage: Stage, device: torch.device, precision: str) -> str:
     return "on" if pays and can_compile(device) else "off"
 
 
-def arrange(vlm: VLM, stage: Stage, chosen: dict[str, str]) -> FrozenMatrices:
-    """Makes the model compute as chosen; what it returns puts the frozen matrices back when the stage is done."""
-    if stage.fp8 and (why := can_multiply(vlm.device)):
-        raise UsageError(f"This device does not multiply 8-bit matrices as fp8 needs it ({why}): set fp8 to false.")
-    if vlm.device.type == "cpu":
+def arrange(vlm: VLM, chosen: dict[str, str], device: torch.device) -> None:
+    """Makes the model compute as chosen on the device; its weights still lie and are typed as they were loaded.
+
+    In those types the pruned layer can be tried: a mixture needs autocast to be multiplied at all.
+    """
+    if device.type == "cpu":
         keep_freed_memory()
-    if vlm.device.type == "cuda" and chosen["compile"] == "off" and fuse_with_liger(vlm.language):
-        say("Norms and gated activations run through Liger's kernels.")
     if why := prune(vlm.language):
         say(f"The last layer is computed whole, for {why}.")
+    if device.type == "cuda" and chosen["compile"] == "off" and fuse_with_liger(vlm.language):
+        say("Norms and gated activations run through Liger's kernels.")
     set_computing(vlm.language, chosen["checkpointing"], chosen["compile"] == "on")
-    dtype = torch.bfloat16 if chosen["precision"] == "bfloat16" else torch.float32
-    return FrozenMatrices(vlm, dtype, stage.fp8)
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:

@@ -19,7 +19,7 @@ from seetell.train.computing import arrange, autocast
 from seetell.train.counts import Counted
 from seetell.train.hardware import product_rate, typical_s
 from seetell.train.loss import supervised_loss
-from seetell.train.optimizer import build_optimizer, choose_what_learns
+from seetell.train.optimizer import build_optimizer
 from seetell.train.outline import outline
 from seetell.train.pictures import MicroBatch
 from seetell.train.recipe import Model, Stage
@@ -68,7 +68,9 @@ def measure_pace(
             break
         layers, batches = _less(shapes, layers, batches)
     kind = torch.bfloat16 if chosen["precision"] == "bfloat16" else torch.float32
-    vlm = ready_model(outline(model, tokenizer, str(device), layers, layers), stage, kind, 0, device)
+    vlm = outline(model, tokenizer, str(device), layers, layers)
+    arrange(vlm, chosen, device)
+    ready_model(vlm, stage, kind, 0, device)
     samples = [[counted.samples.sample(entry) for entry in entries] for entries in batches]
     seconds, optimizer_s = time_step(vlm, stage, chosen, samples)
     return Pace(product, executed / seconds, optimizer_s)
@@ -86,8 +88,6 @@ def _less(shapes: Shapes, layers: int | None, batches: list[list[int]]) -> tuple
 def time_step(vlm: VLM, stage: Stage, chosen: dict[str, str], samples: list[list[Sample]]) -> tuple[float, float]:
     """Seconds of the micro-batches forward and back, and of the optimizer for each weight that learns."""
     device = vlm.device
-    choose_what_learns(vlm, stage)
-    arrange(vlm, stage, chosen)
     vlm.train()
     micros: list[MicroBatch] = []
     for batch in samples:

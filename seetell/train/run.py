@@ -14,17 +14,20 @@ from a folder (the parts, or `aligned/`), so a resumed run and an undisturbed on
 
 from __future__ import annotations
 
+import gc
 import shutil
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from seetell.config import freeze
 from seetell.console import say
@@ -42,7 +45,7 @@ from seetell.train.features import Eye, Features
 from seetell.train.log import Progress, RunLog
 from seetell.train.loop import Learner, Watch, fit
 from seetell.train.observing import Observer
-from seetell.train.optimizer import build_optimizer, choose_what_learns
+from seetell.train.optimizer import build_optimizer
 from seetell.train.pictures import feed
 from seetell.train.plan import Plan
 from seetell.train.ranks import Ranks, join
@@ -51,7 +54,15 @@ from seetell.train.record import Record, check_data, only_run, open_record
 from seetell.train.sharding import Shards, is_sharded
 from seetell.train.sharing import stage_plan
 from seetell.train.show import show_samples
-from seetell.train.start import ready_model, stage_processor, start_model, type_of_learning
+from seetell.train.start import (
+    learned_weights,
+    ready_model,
+    stage_processor,
+    stage_types,
+    start_model,
+    type_of_learning,
+    with_learned,
+)
 
 
 def train(
@@ -122,10 +133,12 @@ class _Run:
             features = self.look(name, vlm, processors, samples)
             if not self.stage(name, vlm, processors[name], samples[name], features):
                 return
-            if self.shards is not None:
-                self.shards.collect(self.ranks)
-            self.ranks.on_main(lambda vlm=vlm, name=name: self.finish(name, vlm, list(processors.values())[-1]))
-            vlm = self.shards = None  # let go before the next one is read: two may not fit
+            trained = learned_weights(vlm, self.ranks) if self.recipe.stages[name].lora is None else vlm
+            vlm = self.shards = None  # let go before another one is read, to be written or to learn: two may not fit
+            gc.collect()  # what FSDP2 and bitsandbytes put into a model points back at it
+            last = list(processors.values())[-1]
+            self.ranks.on_main(partial(self.finish, name, trained, last))
+            del trained
 
     def read(self, names: Sequence[str], processors: Mapping[str, Processor]) -> dict[str, Samples]:
         """The samples of those stages; every rank reads all, for any of them may meet any sample."""
@@ -150,13 +163,9 @@ class _Run:
         vlm = ranks.together(lambda: self.load(name))
         chosen = ranks.together(lambda: self.chosen(name, vlm))
         precision, sharded = self.precision(name, vlm), is_sharded(stage, ranks)
-        if not sharded:
-            vlm = ranks.together(lambda: ready_model(vlm, stage, precision, self.recipe.seed, ranks.device))
-        elif "language" not in stage.lr:  # what shards keep of a frozen model is all that there is of it: no bit may go
-            chosen = {**chosen, "precision": "float32"}
-        choose_what_learns(vlm, stage)
-        self.frozen = ranks.together(lambda: arrange(vlm, stage, chosen))
-        self.shards = Shards(vlm, ranks, precision, type_of_learning(stage)) if sharded else None
+        ranks.together(lambda: arrange(vlm, chosen, ranks.device))
+        ranks.together(lambda: ready_model(vlm, stage, precision, self.recipe.seed, ranks.device, sharded))
+        self.shards = Shards(vlm, ranks, precision, stage_types(vlm, stage, precision)) if sharded else None
         return vlm
 
     def load(self, name: str) -> VLM:
@@ -233,8 +242,6 @@ class _Run:
             raise
         finally:
             log.close()
-        if finished:
-            self.frozen.put_back()
         if finished and self.ranks.main:
             self.report(name, plan, state, log)
             self.sum_up(name, samples, state, log)
@@ -251,19 +258,24 @@ class _Run:
                 f"their samples are named in {log.not_finite_file}."
             )
 
-    def finish(self, name: str, vlm: VLM, processor: Processor) -> None:
+    def finish(self, name: str, trained: VLM | Mapping[str, Tensor], processor: Processor) -> None:
         """Writes the stage's model folder whole, then forgets its checkpoints.
+
+        A whole model is what the stage began with, read once more, and the weights that it learned: what it made of
+        the others is let go by then. With LoRA the trained model's adapter is written alone.
 
         It is saved with the last stage's processor: an aligned model is asked in the words it
         will be tuned in, for the language model itself knows no others.
         """
-        target = target_of(self.recipe, self.out, name)
+        target, stage = target_of(self.recipe, self.out, name), self.recipe.stages[name]
         with publish(target, replaces=True) as writing:
             processor.save(writing)
-            if (lora := self.recipe.stages[name].lora) is None:
-                save_model(vlm, writing, stop_ids=sorted(processor.stop_ids))
+            if isinstance(trained, VLM):
+                bits = 16 if stage.lora is None else stage.lora.bits
+                save_adapter(trained, writing, self.below(name) or Path(self.recipe.model.start), bits)
             else:
-                save_adapter(vlm, writing, self.below(name) or Path(self.recipe.model.start), lora.bits)
+                whole = with_learned(self.load(name), trained, type_of_learning(stage))
+                save_model(whole, writing, stop_ids=sorted(processor.stop_ids))
         shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)
 
     def report(self, name: str, plan: Plan, state: Progress, log: RunLog) -> None:

@@ -13,7 +13,7 @@ tensor through the connector, or the others would wait for its gradient for ever
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
 
+from seetell.model.casting import place_parameters
 from seetell.model.last_layer import blocks
 from seetell.model.vlm import VLM
 from seetell.train.loss import token_losses
@@ -42,15 +42,19 @@ def is_sharded(stage: Stage, ranks: Ranks) -> bool:
 class Shards(nn.Module):
     """The root of a sharded model: what is called in place of `token_losses`, gathered and let go as it runs."""
 
-    def __init__(self, model: VLM, ranks: Ranks, precision: torch.dtype, kept: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, model: VLM, ranks: Ranks, precision: torch.dtype, types: Mapping[nn.Parameter, torch.dtype] | None = None
+    ) -> None:
         """What learns must be chosen already. The model may lie anywhere and in any type: its shards go to the rank's
-        device, in the type that is `kept`."""
+        device, each weight in its type of `types`; without them, in float32."""
         super().__init__()
         self.model = model
         weights = sum(p.numel() for p in model.language.parameters())
         room = torch.cuda.get_device_properties(ranks.device).total_memory if ranks.device.type == "cuda" else None
         # With room for all of it, what was gathered stays until the backward pass, and gradients meet once a step.
         self.roomy = room is None or weights * (2 + 4) <= ROOM * room
+        types = types or dict.fromkeys(model.parameters(), torch.float32)
+        place_parameters(model.vision, types, ranks.device)
         cast(nn.Module, model.vision).to(ranks.device)
         how: dict[str, Any] = {
             "mesh": _mesh(ranks),
@@ -58,10 +62,10 @@ class Shards(nn.Module):
             "mp_policy": _arithmetic(ranks.device, precision),
         }
         for block in blocks(model.language):  # one after the other, so that never two are whole
-            _settle(block, ranks.device, kept)
+            place_parameters(block, types, ranks.device)
             fully_shard(block, **how, reshard_after_forward=not self.roomy)
         for part in (model.connector, model.language):
-            _settle(part, ranks.device, kept)
+            place_parameters(part, types, ranks.device)
         fully_shard(self, **how, reshard_after_forward=False)
 
     def forward(self, micro: MicroBatch) -> Tensor:
@@ -91,26 +95,6 @@ class Shards(nn.Module):
             for part, (before, after) in zip(parts, hooks, strict=True):
                 part._forward_pre_hooks, part._forward_hooks = before, after
                 part.reshard()
-
-    def collect(self, ranks: Ranks) -> None:
-        """Makes the main rank's model whole again, in the memory of its host, and empties the others'."""
-        whole: dict[nn.Parameter, nn.Parameter] = {}
-        for part in self.modules():
-            for name, held in part._parameters.items():
-                if not isinstance(held, DTensor):
-                    continue
-                if held not in whole:
-                    tensor = held.full_tensor().detach()
-                    tensor = tensor.cpu() if ranks.main else torch.empty_like(tensor, device="meta")
-                    whole[held] = nn.Parameter(tensor, requires_grad=False)
-                part._parameters[name] = whole[held]
-
-
-def _settle(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """What of it is still whole goes to the device, in that type."""
-    for parameter in module.parameters():
-        if not isinstance(parameter, DTensor):
-            parameter.data = parameter.data.to(device, dtype)
 
 
 def _mesh(ranks: Ranks) -> DeviceMesh:

@@ -1,11 +1,13 @@
-"""What a stage begins with: a model from its parts, and a processor with the stage's template."""
+"""What a stage begins with and what it ends with: a model from its parts, in the stage's types, and its processor."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from seetell.console import say
 from seetell.encode.image import ImageProcessor
@@ -14,11 +16,15 @@ from seetell.encode.processor import Processor, template_named
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
 from seetell.errors import BadInput, UsageError
 from seetell.files import FACTS_FILE, as_object, read_json
-from seetell.model.adapter import add_lora, lora_parameters
+from seetell.model.adapter import add_lora
+from seetell.model.casting import cast_parameters, frozen_matrices, place_parameters
 from seetell.model.connector import slots
+from seetell.model.fp8 import can_multiply, freeze_in_fp8
 from seetell.model.parts import load_parts, vision_config
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, read_config
+from seetell.train.optimizer import choose_what_learns
+from seetell.train.ranks import Ranks
 from seetell.train.recipe import Model, Recipe, Stage
 
 
@@ -47,21 +53,59 @@ def type_of_learning(stage: Stage) -> torch.dtype:
     return torch.float32 if stage.optimizer == "adamw" else torch.bfloat16
 
 
-def ready_model(vlm: VLM, stage: Stage, precision: torch.dtype, seed: int, device: str | torch.device) -> VLM:
-    """The model as the stage trains it, on its device.
+def ready_model(
+    vlm: VLM, stage: Stage, precision: torch.dtype, seed: int, device: str | torch.device, sharded: bool = False
+) -> VLM:
+    """The model as the stage trains it: what learns is chosen, each weight is in its type, and lies on the device.
 
-    What learns is float32, or bfloat16 under an optimizer that is made for it. So is what is frozen, but under LoRA
-    that is kept in the type it is multiplied in.
+    Of a model that is to be cut into shards only what is chosen: each block goes to the device as it is cut.
     """
-    learning, lora = type_of_learning(stage), stage.lora
-    for part in (vlm.vision, vlm.language):
-        nn.Module.to(part, learning if lora is None else precision)
-    vlm.connector.to(learning)
-    if lora is None:
-        return vlm.to(device)
-    add_lora(vlm, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, bits=lora.bits, seed=seed, device=device)
-    for matrix in lora_parameters(vlm).values():
-        matrix.data = matrix.data.to(learning)
+    if stage.fp8 and (why := can_multiply(torch.device(device))):
+        raise UsageError(f"This device does not multiply 8-bit matrices as fp8 needs it ({why}): set fp8 to false.")
+    if (lora := stage.lora) is not None:
+        given = {"rank": lora.rank, "alpha": lora.alpha, "dropout": lora.dropout, "bits": lora.bits}
+        add_lora(vlm, **given, seed=seed, device=device, dtype=precision)
+    choose_what_learns(vlm, stage)
+    if stage.fp8:
+        freeze_in_fp8(vlm.language.base_model, device)
+    if sharded:
+        return vlm
+    place_parameters(vlm, stage_types(vlm, stage, precision), device)
+    return vlm.to(device)
+
+
+def stage_types(vlm: VLM, stage: Stage, precision: torch.dtype) -> dict[nn.Parameter, torch.dtype]:
+    """The type of each weight in this stage, once what learns is chosen.
+
+    What learns is float32, or bfloat16 under an optimizer that is made for it. So is what is frozen, but matrices are
+    held in the type they are multiplied in, and so is all that lies below LoRA's.
+    """
+    types = dict.fromkeys(vlm.parameters(), type_of_learning(stage))
+    below = [*vlm.vision.parameters(), *vlm.language.parameters()] if stage.lora is not None else []
+    held = (*frozen_matrices(vlm), *(weight for weight in below if not weight.requires_grad))
+    return types | dict.fromkeys(held, precision)
+
+
+def learned_weights(vlm: VLM, ranks: Ranks) -> dict[str, Tensor]:
+    """What the stage moved, by name, whole and in the memory of the main rank's host; the other ranks get none."""
+    learned: dict[str, Tensor] = {}
+    for name, parameter in vlm.named_parameters():
+        if parameter.requires_grad:
+            held = parameter.detach()
+            held = held.full_tensor() if isinstance(held, DTensor) else held  # all ranks together
+            if ranks.main:
+                learned[name] = held.cpu()
+    return learned
+
+
+def with_learned(vlm: VLM, learned: Mapping[str, Tensor], dtype: torch.dtype) -> VLM:
+    """The model that a stage began with, as it is stored, with what was learned put in: the stage's result.
+
+    What did not learn is as it was, to the last bit, in whatever form it was computed with.
+    """
+    for name, tensor in learned.items():
+        vlm.get_parameter(name).data = tensor
+    cast_parameters(vlm, dtype)
     return vlm
 
 

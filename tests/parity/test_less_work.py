@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 from seetell.encode.sample import Sample, Shared, pack
 from seetell.model.computing import can_compile, fuse_with_liger, kept_ops, set_computing
 from seetell.model.fp8 import FrozenLinear, can_multiply
-from seetell.model.frozen import FrozenMatrices
 from seetell.model.last_layer import blocks, is_pruned, prune
 from seetell.model.vlm import VLM
 from seetell.train.loss import token_losses
 from seetell.train.pictures import MicroBatch
+from seetell.train.recipe import Data, Stage
+from seetell.train.start import ready_model
 from tests.tiny_models import IMAGE_ID, SLOTS, tiny_language, tiny_pixels, tiny_vlm
 
 CPU = torch.device("cpu")
@@ -177,24 +179,25 @@ def frozen_language() -> VLM:
     return model
 
 
+ALIGN = Stage(data=(Data("unused"),), lr={"connector": 1e-3}, samples_per_step=4)
+
+
 def test_frozen_matrices_in_16_bits_are_what_autocast_makes_of_them() -> None:
     plain, held = frozen_language(), frozen_language()
-    before = {name: weight.clone() for name, weight in held.state_dict().items()}
-    frozen = FrozenMatrices(held, torch.bfloat16)
+    ready_model(held, ALIGN, torch.bfloat16, 0, CPU)
     kinds = {name: weight.dtype for name, weight in held.state_dict().items()}
     assert kinds["language.model.layers.0.mlp.up_proj.weight"] == torch.bfloat16
+    assert kinds["vision.embeddings.patch_embedding.weight"] == torch.bfloat16
     assert kinds["language.model.norm.weight"] == kinds["connector.linear_1.weight"] == torch.float32
+    assert kinds["language.model.embed_tokens.weight"] == torch.float32
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert_same(plain, plain_batch(), held, plain_batch(), within=0.0)
-    frozen.put_back()
-    assert all(torch.equal(weight, before[name]) for name, weight in held.state_dict().items())
 
 
 @pytest.mark.skipif(bool(can_multiply(CPU)), reason="no 8-bit products here")
-def test_frozen_matrices_in_8_bits_come_near_and_are_put_back() -> None:
+def test_frozen_matrices_in_8_bits_come_near() -> None:
     plain, held = frozen_language(), frozen_language()
-    before = {name: weight.clone() for name, weight in held.state_dict().items()}
-    frozen = FrozenMatrices(held, torch.float32, fp8=True)
+    ready_model(held, replace(ALIGN, fp8=True), torch.float32, 0, CPU)
     layers = [layer for layer in held.language.modules() if isinstance(layer, FrozenLinear)]
     assert len(layers) == 14, "seven in each of two blocks, the head left alone"
     losses, gradients = losses_and_gradients(plain, plain_batch())
@@ -202,9 +205,6 @@ def test_frozen_matrices_in_8_bits_come_near_and_are_put_back() -> None:
     assert 0 < float((losses - rough_losses).abs().max()) < 0.1 * float(losses.abs().max())
     flat, rough_flat = (torch.cat([one[name].flatten() for name in sorted(gradients)]) for one in (gradients, rough))
     assert torch.cosine_similarity(flat, rough_flat, dim=0) > 0.98
-    frozen.put_back()
-    assert before.keys() == held.state_dict().keys()
-    assert all(torch.equal(weight, before[name]) for name, weight in held.state_dict().items())
 
 
 def test_a_pass_without_labels_reaches_every_weight() -> None:
