@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -23,6 +24,7 @@ from seetell.train.pictures import MicroBatch, feed
 from seetell.train.plan import Plan
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import Data, Stage
+from seetell.train.same_bits import SameBits
 from seetell.types import Image
 
 
@@ -91,12 +93,12 @@ class Ours:
         stage = self._stage(samples_per_step)
         optimizer = build_optimizer(self.vlm, stage)
         learner = Learner(self.vlm, optimizer, stage, self.precision, self._ranks)
-        times = Times()
+        times, steps = Times(), SameBits(self.device)
         began_s = asked_s = time.perf_counter()
         for step, micro_batches in enumerate(self._steps(rows, samples_per_step)):
             times.waited_s += time.perf_counter() - asked_s
             set_lr(optimizer, stage, step, -(-len(rows) // samples_per_step))
-            train_step(learner, micro_batches)
+            steps.run(partial(train_step, learner, micro_batches))  # as a run takes it
             synchronize(self.device)
             asked_s = time.perf_counter()
             times.steps.append(asked_s - began_s - times.seconds)

@@ -12,11 +12,12 @@ Shapes  T tokens of a prefill, K rows in it, R running rows, N pictures, P slots
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from seetell.infer.pictures import Picture, Pictures
 from seetell.infer.sampling import Sampling, choose, new_generator
 from seetell.infer.slots import Marks, Seat, SlotTable
 from seetell.infer.words import Words
+from seetell.model.limits import longest_document
 from seetell.model.vlm import VLM
 from seetell.types import Image, Rejected
 
@@ -104,7 +106,8 @@ class Engine:
     def __init__(self, vlm: VLM, processor: Processor, slots: int = 16, prefill_tokens: int = 4096) -> None:
         self.vlm = vlm
         self.processor = processor
-        self.context_tokens = context_tokens(vlm)
+        self.limit = longest_document(vlm.language.config)
+        self.context_tokens = sys.maxsize if self.limit is None else self.limit.tokens
         self.pictures = Pictures(vlm, processor.image_processor)
         self._prefill_tokens = prefill_tokens
         self._table = SlotTable(slots)
@@ -193,9 +196,13 @@ class Engine:
         if isinstance(prompt, Rejected):
             return prompt
         ids: list[int] = prompt.ids.tolist()
+        if not ids:
+            sentence = "The prompt has no token: a template without words is asked with a picture alone."
+            return Rejected(prompt.id, "empty prompt", sentence)
         if len(ids) >= self.context_tokens:
+            why = "" if self.limit is None else f" ({self.limit.why})"
             sentence = (
-                f"The prompt has {len(ids)} tokens and this model's context is {self.context_tokens}: "
+                f"The prompt has {len(ids)} tokens and this model's context is {self.context_tokens}{why}: "
                 "shorten it, or clear the conversation and ask again."
             )
             return Rejected(prompt.id, "too long", sentence)
@@ -311,14 +318,6 @@ def by_picture(prompts: Iterable[Sample | Rejected], block: int) -> Iterator[tup
             images = () if isinstance(prompt, Rejected) else prompt.images
             together.setdefault(images, []).append((number, prompt))
         yield from chain.from_iterable(together.values())
-
-
-def context_tokens(vlm: VLM) -> int:
-    """The longest conversation the language model was made for."""
-    config: Any = vlm.language.config
-    window = getattr(config, "sliding_window", None)
-    longest = int(config.max_position_embeddings)
-    return min(longest, int(window)) if window else longest
 
 
 def marks_of(ids: Sequence[int], image_id: int, pictures: Sequence[Picture]) -> Marks:

@@ -57,10 +57,44 @@ def kept_ops() -> frozenset[Any]:
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile has what it needs: a C++ compiler for a CPU, Triton for a GPU."""
+    """Whether torch.compile works for this device."""
+    return why_not_compile(device) is None
+
+
+@cache
+def why_not_compile(device: torch.device) -> str | None:
+    """What torch.compile lacks: a C++ compiler for a CPU, Triton for a GPU, which then has to compile something.
+
+    Triton that is installed may yet find no C compiler, or a card that is too old for it.
+    """
     if device.type == "cpu":
-        return any(shutil.which(name) for name in ("g++", "clang++"))
-    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+        found = any(shutil.which(name) for name in ("g++", "clang++"))
+        return None if found else "torch.compile finds no C++ compiler here"
+    if device.type != "cuda":
+        return f"torch.compile is not used on {device.type}"
+    if importlib.util.find_spec("triton") is None:
+        return "torch.compile finds no Triton here"
+    try:
+        compiled: Any = torch.compile(torch.sin)
+        compiled(torch.ones(8, device=device, requires_grad=True)).sum().backward()
+    except Exception as error:  # whatever a compiler for another machine raises
+        lines = str(error).strip().splitlines()
+        return f"torch.compile fails on {device} ({type(error).__name__}: {lines[0] if lines else 'it failed'})"
+    return None
+
+
+def check_compile(language: PreTrainedModel, device: torch.device) -> None:
+    """Refuses a device or a family that cannot be compiled block by block."""
+    if why := why_not_compile(device):
+        raise UsageError(f"{why}: install what it needs, or set compile to off.")
+    check_blocks(language)
+
+
+def check_blocks(language: PreTrainedModel) -> None:
+    """Refuses a family whose blocks cannot be recomputed or compiled one by one."""
+    if not blocks(language):
+        family = type(language).__name__
+        raise UsageError(f"The blocks of {family} are not found: set checkpointing and compile to off.")
 
 
 def keep_freed_memory() -> None:
@@ -80,14 +114,10 @@ def set_computing(language: PreTrainedModel, checkpointing: str = "off", compile
 
     The blocks' weights and names stay as they are, and in evaluation they compute as ever.
     """
-    found = blocks(language)
-    if not found:
-        if checkpointing == "off" and not compiled:
-            return
-        family = type(language).__name__
-        raise UsageError(f"The blocks of {family} are not found: set checkpointing and compile to off.")
+    if checkpointing != "off" or compiled:
+        check_blocks(language)
     classes: dict[type[Any], type[Any]] = {}
-    for block in found:
+    for block in blocks(language):
         plain = next(kind for kind in type(block).__mro__ if not issubclass(kind, _Computed))
         # The pruned last block meets another number of rows each time, and each would be compiled anew.
         if plain not in classes:

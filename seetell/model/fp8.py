@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seetell.errors import UsageError
+
 FORWARD, BACKWARD = torch.float8_e4m3fn, torch.float8_e5m2
 MULTIPLE = 16  # both sides of a matrix, for the hardware's products
 
@@ -83,6 +85,12 @@ def can_multiply(device: torch.device) -> str:
     except (RuntimeError, NotImplementedError, AttributeError) as error:
         return str(error).splitlines()[0]
     return ""
+
+
+def check_fp8(device: torch.device) -> None:
+    """Refuses a device that cannot multiply as fp8 needs it."""
+    if why := can_multiply(device):
+        raise UsageError(f"This device does not multiply 8-bit matrices as fp8 needs it ({why}): set fp8 to false.")
 
 
 def freeze_in_fp8(module: nn.Module, device: str | torch.device) -> int:

@@ -26,7 +26,7 @@ def quantize(language: nn.Module, names: Sequence[str], bits: int, device: torch
 
     Each is rounded before the next one moves, from the weights as they lie here.
     """
-    bnb = _bitsandbytes(bits, device)
+    bnb = import_bitsandbytes(bits, device)
     for name in names:
         language.set_submodule(name, _layer(bnb, language.get_submodule(name), bits).to(device))
     setattr(language, f"is_loaded_in_{bits}bit", True)  # by this peft knows which layers it meets
@@ -62,8 +62,8 @@ def _layer(bnb: Any, linear: Any, bits: int) -> nn.Module:
     return layer
 
 
-def _bitsandbytes(bits: int, device: torch.device) -> Any:
-    """bitsandbytes, if it is installed and multiplies on the device."""
+def import_bitsandbytes(bits: int, device: torch.device) -> Any:
+    """bitsandbytes, which is an extra, if it is installed and multiplies on the device."""
     if importlib.util.find_spec("bitsandbytes") is None:
         raise UsageError(
             f"A language model in {bits} bits needs bitsandbytes, which is not installed: "

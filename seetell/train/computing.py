@@ -10,10 +10,8 @@ from dataclasses import replace
 import torch
 
 from seetell.console import say
-from seetell.errors import UsageError
 from seetell.model.computing import can_compile, fuse_with_liger, keep_freed_memory, set_computing
 from seetell.model.last_layer import blocks, prune
-from seetell.model.pieces import varlen_attention
 from seetell.model.vlm import VLM
 from seetell.train.estimate import choose_checkpointing, fullest, kept_in, setting_of
 from seetell.train.hardware import memory_here
@@ -29,7 +27,7 @@ def choose_computing(stage: Stage, vlm: VLM, device: torch.device, shards: int =
     return {
         "precision": precision,
         "checkpointing": _choose_checkpointing(stage, vlm, device, precision, shards),
-        "compile": _choose_compile(stage, device, precision),
+        "compile": _choose_compile(stage, vlm, device, precision),
     }
 
 
@@ -41,7 +39,7 @@ def _choose_checkpointing(stage: Stage, vlm: VLM, device: torch.device, precisio
         return "off"
     shapes = shapes_of(vlm)
     kept = kept_in(stage, vlm.language.config, precision, device.type == "cuda")
-    compiled = _choose_compile(stage, device, precision) == "on"
+    compiled = _choose_compile(stage, vlm, device, precision) == "on"
     setting = setting_of(stage, precision, device.type == "cuda", compiled=compiled)
     setting = replace(setting, ranks=shards, sharded=shards > 1)
     return choose_checkpointing(shapes, kept, fullest(stage, shapes), setting, memory_here(device))
@@ -59,7 +57,7 @@ def choose_precision(stage: Stage, vlm: VLM, device: torch.device) -> str:
     if stage.optimizer != "adamw":
         return "bfloat16"  # what its weights are kept in
     if device.type == "cuda":
-        pays = torch.cuda.is_bf16_supported()
+        pays = torch.cuda.is_bf16_supported(including_emulation=False)  # a card before sm80 has it by emulation, slowly
     elif device.type == "cpu":
         has = torch.cpu.get_capabilities()
         pays = bool(has.get("amx_bf16")) and vlm.language.config.hidden_size >= WIDE_ENOUGH
@@ -68,14 +66,11 @@ def choose_precision(stage: Stage, vlm: VLM, device: torch.device) -> str:
     return "bfloat16" if pays else "float32"
 
 
-def _choose_compile(stage: Stage, device: torch.device, precision: str) -> str:
-    """On a GPU with the variable-length kernel, whose blocks then compile; on a CPU it seldom pays its minutes."""
-    if stage.compile == "on" and not can_compile(device):
-        what = "a C++ compiler" if device.type == "cpu" else "Triton"
-        raise UsageError(f"torch.compile finds no {what} here: install one, or set compile to off.")
+def _choose_compile(stage: Stage, vlm: VLM, device: torch.device, precision: str) -> str:
+    """On a GPU in bfloat16, where it works and the family has blocks; on a CPU it seldom pays its minutes."""
     if stage.compile != "auto":
         return stage.compile
-    pays = device.type == "cuda" and precision == "bfloat16" and varlen_attention() is not None
+    pays = device.type == "cuda" and precision == "bfloat16" and bool(blocks(vlm.language))
     return "on" if pays and can_compile(device) else "off"
 
 
@@ -88,7 +83,8 @@ def arrange(vlm: VLM, chosen: dict[str, str], device: torch.device) -> None:
         keep_freed_memory()
     if why := prune(vlm.language):
         say(f"The last layer is computed whole, for {why}.")
-    if device.type == "cuda" and chosen["compile"] == "off" and fuse_with_liger(vlm.language):
+    fuses = device.type == "cuda" and chosen["compile"] == "off" and can_compile(device)  # Liger's are Triton's too
+    if fuses and fuse_with_liger(vlm.language):
         say("Norms and gated activations run through Liger's kernels.")
     set_computing(vlm.language, chosen["checkpointing"], chosen["compile"] == "on")
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from seetell.train.pictures import MicroBatch, StepData, StepFacts
 from seetell.train.plan import Plan
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import SEED_BITS, Stage
+from seetell.train.same_bits import SameBits
 from seetell.train.sharding import Shards
 
 NOT_FINITE_AT_MOST = 3
@@ -126,13 +128,13 @@ def fit(
     ranks = learner.ranks
     keeper = Keeper(watch.checkpoints, learner.model, learner.optimizer, ranks, learner.shards is not None)
     learner.model.train()
+    steps = SameBits(ranks.device)
     observers = watch.observers if watch.observe_every else ()
     with progress(log.stage, total=len(plan.lengths) * plan.epochs, done=state.samples) as bar:
         for step_data in data:
-            # What is random in a step belongs to the step.
-            torch.manual_seed((plan.seed * 1_000_003 + state.step) % 2**SEED_BITS)
             rates = set_lr(learner.optimizer, learner.stage, state.step, plan.steps)
-            report = train_step(learner, step_data.micro_batches)
+            seed = (plan.seed * 1_000_003 + state.step) % 2**SEED_BITS
+            report = steps.run(partial(_seeded_step, learner, step_data.micro_batches, seed))
             state.seconds = seconds_before + time.monotonic() - began_s
             facts = StepFacts.of_all(ranks.gather(step_data.facts))
             _count(state, facts, report)
@@ -166,6 +168,13 @@ def fit(
     log.flush()
     keeper.finish()
     return True
+
+
+def _seeded_step(learner: Learner, micro_batches: Sequence[MicroBatch], seed: int) -> StepReport:
+    """A step from its own beginning: what is random in it belongs to it."""
+    torch.manual_seed(seed)
+    learner.optimizer.zero_grad(set_to_none=True)
+    return train_step(learner, micro_batches)
 
 
 def _sound(model: VLM) -> bool:

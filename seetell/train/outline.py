@@ -49,6 +49,11 @@ def outline(
     )
 
 
+def language_config(model: Model) -> Any:
+    """The config of the recipe's language model."""
+    return _configs(model, 0)[1]
+
+
 def _configs(model: Model, vocabulary: int) -> tuple[Any, Any, str, int, bool]:
     """Of the tower and the language model, with the connector's name and what is read of the tower."""
     if not model.start:

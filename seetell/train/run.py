@@ -35,6 +35,7 @@ from seetell.encode.processor import Processor
 from seetell.errors import SeetellError, UsageError
 from seetell.files import MANIFEST, read_json, write_json
 from seetell.model.adapter import save_adapter
+from seetell.model.limits import Limit, longest_document
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, save_model
 from seetell.publish import publish
@@ -48,9 +49,11 @@ from seetell.train.observing import Observer
 from seetell.train.optimizer import build_optimizer
 from seetell.train.pictures import feed
 from seetell.train.plan import Plan
+from seetell.train.preflight import preflight, within
 from seetell.train.ranks import Ranks, join
 from seetell.train.recipe import Recipe
 from seetell.train.record import Record, check_data, only_run, open_record
+from seetell.train.same_bits import fix_workspace
 from seetell.train.sharding import Shards, is_sharded
 from seetell.train.sharing import stage_plan
 from seetell.train.show import show_samples
@@ -80,6 +83,7 @@ def train(
     wanted = [name for name in recipe.stages if name in stages]
     if not wanted:
         raise UsageError(f"The recipe has the stages {', '.join(recipe.stages)}, and none of them was asked for.")
+    fix_workspace()
     with join(device) as ranks, _stop_signals() as stop, full_disk_told(out), ExitStack() as held:
         record = ranks.on_main(lambda: _begin(recipe, out, device, ranks, held))
         torch.set_num_threads(record.threads)  # sums are split by threads: their last bits depend on how many there are
@@ -121,11 +125,13 @@ class _Run:
     def go(self, wanted: Sequence[str]) -> None:
         """The stages in order; each that is done already is passed by."""
         to_do = [name for name in wanted if not is_finished(target_of(self.recipe, self.out, name))]
+        self.ranks.together(lambda: preflight(self.recipe, to_do, self.ranks.device))
         vlm: VLM | None = self.start(to_do[0])
         processors = {n: stage_processor(self.recipe.model, stage, vlm) for n, stage in self.recipe.stages.items()}
         # All data is read before anything learns: a bad file of the last stage is told now, not in hours.
         needed = [name for name in wanted if name in to_do or self.recipe.stages[name].cache_features]
-        samples = self.ranks.together(lambda: self.read(needed, processors))
+        limit = longest_document(vlm.language.config)
+        samples = self.ranks.together(lambda: self.read(needed, processors, limit))
         self.ranks.on_main(lambda: self.tidy(set(wanted) - set(to_do)))
         for name in to_do:
             if vlm is None:
@@ -140,9 +146,12 @@ class _Run:
             self.ranks.on_main(partial(self.finish, name, trained, last))
             del trained
 
-    def read(self, names: Sequence[str], processors: Mapping[str, Processor]) -> dict[str, Samples]:
-        """The samples of those stages; every rank reads all, for any of them may meet any sample."""
-        stages = self.recipe.stages
+    def read(
+        self, names: Sequence[str], processors: Mapping[str, Processor], limit: Limit | None
+    ) -> dict[str, Samples]:
+        """The samples of those stages, none beyond what the language model can read; every rank reads all, for any of
+        them may meet any sample."""
+        stages = {name: within(self.recipe.stages[name], limit, name) for name in names}
         samples = {name: read_samples(stages[name], processors[name], self.recipe.seed, name) for name in names}
         digests = {name: read.digest() for name, read in samples.items()}
         for name, digest in digests.items():

@@ -7,9 +7,10 @@ if every token met all of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
+from transformers.pytorch_utils import Conv1D  # GPT-2's linear layers, whose weights lie the other way
 
 from seetell.model.tower import layers_used
 from seetell.model.vlm import VLM
@@ -104,7 +105,7 @@ def _layers(part: nn.Module) -> list[nn.Module]:
 
 
 def _linears(module: nn.Module) -> list[tuple[str, nn.Linear]]:
-    return [(name, one) for name, one in module.named_modules() if isinstance(one, nn.Linear)]
+    return [(name, cast(nn.Linear, one)) for name, one in module.named_modules() if isinstance(one, nn.Linear | Conv1D)]
 
 
 def _matrices(module: nn.Module) -> int:

@@ -19,7 +19,7 @@ from seetell.files import FACTS_FILE, as_object, read_json
 from seetell.model.adapter import add_lora
 from seetell.model.casting import cast_parameters, frozen_matrices, place_parameters
 from seetell.model.connector import slots
-from seetell.model.fp8 import can_multiply, freeze_in_fp8
+from seetell.model.fp8 import check_fp8, freeze_in_fp8
 from seetell.model.parts import load_parts, vision_config
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, read_config
@@ -60,8 +60,8 @@ def ready_model(
 
     Of a model that is to be cut into shards only what is chosen: each block goes to the device as it is cut.
     """
-    if stage.fp8 and (why := can_multiply(torch.device(device))):
-        raise UsageError(f"This device does not multiply 8-bit matrices as fp8 needs it ({why}): set fp8 to false.")
+    if stage.fp8:
+        check_fp8(torch.device(device))
     if (lora := stage.lora) is not None:
         given = {"rank": lora.rank, "alpha": lora.alpha, "dropout": lora.dropout, "bits": lora.bits}
         add_lora(vlm, **given, seed=seed, device=device, dtype=precision)

@@ -16,6 +16,7 @@ from seetell.config import freeze, nearest
 from seetell.encode.tokenizer import Tokenizer
 from seetell.errors import ConfigError
 from seetell.model.device import pick_device
+from seetell.model.limits import longest_document
 from seetell.model.vlm import VLM
 from seetell.train.computing import choose_computing
 from seetell.train.counts import Counted, Counts, count
@@ -25,6 +26,7 @@ from seetell.train.hardware import GPUS, memory_here
 from seetell.train.machines import Fit, Offer, fit, offer
 from seetell.train.outline import outline
 from seetell.train.pace import Pace, measure_pace
+from seetell.train.preflight import why_not_run, within
 from seetell.train.recipe import Recipe, Stage
 from seetell.train.shapes import shapes_of
 from seetell.train.sharing import stage_plan
@@ -48,6 +50,7 @@ class StagePlan:
     hours: float
     offers: list[Offer]
     choices: dict[str, str]
+    missing: list[str]
 
     def json(self) -> dict[str, Any]:
         """For programs."""
@@ -83,9 +86,14 @@ def _plan_stage(
     machine = pick_device(device)
     vlm = outline(recipe.model, tokenizer)
     shapes = shapes_of(vlm)
+    limit = longest_document(vlm.language.config)
+    missing = why_not_run(stage, vlm, machine)
+    stage = within(stage, limit, name)
     samples = read_samples(stage, planning_processor(recipe.model, stage), recipe.seed, name)
     planned = stage_plan(stage, samples, recipe.seed, tokenizer.image_id)
     counted = count(samples, planned, stage.cache_features)
+    if missing:  # what this machine lacks, another may have: all else is planned
+        stage = replace(stage, fp8=False, compile="auto")
     chosen = choose_computing(stage, vlm, machine)
     on_gpu = machine.type == "cuda"
     setting = setting_of(stage, chosen["precision"], on_gpu, chosen["checkpointing"], chosen["compile"] == "on")
@@ -108,6 +116,7 @@ def _plan_stage(
         hours=pace.seconds(executed, counted.counts.steps, learning) / 3600,
         offers=_offers(stage, vlm, counted, prices, gpus),
         choices=_choices(stage, here, chosen, shapes.prunes),
+        missing=missing,
     )
 
 

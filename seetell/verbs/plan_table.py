@@ -36,6 +36,8 @@ def _shown(stage: StagePlan) -> Iterator[RenderableType]:
     yield _memory(stage)
     for what, why in stage.choices.items():
         yield Text(f"  {what}: {why}")
+    for why in stage.missing:
+        yield Text(f"  train would refuse here: {why}")
     yield _machines(stage.offers)
 
 

@@ -19,10 +19,13 @@ from seetell.console import marked
 from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
 from seetell.errors import BadInput, UsageError
+from seetell.model.limits import longest_document
 from seetell.model.weights import model_folder
 from seetell.pictures import name_of, open_picture
 from seetell.sources.conversations import is_data, read_conversations
 from seetell.text import shortened
+from seetell.train.outline import language_config
+from seetell.train.preflight import within
 from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.show import sample_pieces
 from seetell.train.start import planning_processor
@@ -45,9 +48,10 @@ def show(source: str, *, id: str = "", template: str = "", model: str = "", imag
         if conversation is not None:
             found = True
             own = model and not template and name == source  # a finished model reads data in its own template
-            _print(
-                results, name, conversation, stage, Processor.load(model) if own else planning_processor(parts, stage)
-            )
+            processor = Processor.load(model) if own else planning_processor(parts, stage)
+            if not model or (Path(model) / "config.json").exists():  # an adapter's folder has none
+                stage = within(stage, longest_document(language_config(parts)), name)
+            _print(results, name, conversation, stage, processor)
     if not found:
         raise UsageError(f"There is no {id!r} in {source}.")
 
