@@ -1,6 +1,8 @@
 """LoRA: low-rank matrices beside the language model's linear layers, which learn in its stead.
 
-Every linear layer of the decoder but its head gets a pair A, B, and gives W x + alpha / rank * B A x. Targets are
+Every `nn.Linear` of the decoder but its head gets a pair A, B, and gives W x + alpha / rank * B A x. Matrices that are
+kept otherwise get none and stay as they are: transformers fuses the experts of a layer into one tensor [experts, O, I],
+for which peft has matrices only without dropout and over weights in 16 bits; `left_out` names them. Targets are
 whole names within the language model: by endings such as `q_proj`, the tower's layers of the same name would get
 matrices too, which nothing ever trains. The connector trains in full and is kept with the matrices.
 
@@ -17,9 +19,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import warnings
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -58,7 +61,9 @@ def add_lora(
     """
     peft = import_peft()
     names = target_names(vlm)
-    language = cast(Any, vlm.language)
+    if not names:
+        family = type(vlm.language).__name__
+        raise UsageError(f"{family} has no linear layers that LoRA could lie beside: train the whole model instead.")
     if bits < 16:
         quantize(vlm.language, names, bits, torch.device(device))
     if dtype is not None:
@@ -68,7 +73,8 @@ def add_lora(
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        peft.inject_adapter_in_model(config, language)
+        # In a plain holder: in transformers' models with experts, peft takes every `gate_proj` for the experts'.
+        peft.inject_adapter_in_model(config, nn.ModuleDict({"language": vlm.language}))
     return vlm
 
 
@@ -77,6 +83,27 @@ def target_names(vlm: VLM) -> list[str]:
     head = vlm.head
     linear = ((name, part) for name, part in vlm.language.named_modules() if isinstance(part, nn.Linear))
     return [name for name, part in linear if part is not head]
+
+
+def left_out(vlm: VLM) -> str | None:
+    """A sentence on the matrices of the decoder that get no LoRA: experts, which are one tensor for all; or None."""
+    language, parts = vlm.language, dict(vlm.language.named_modules())
+    own = {id(vlm.embedding.weight), id(vlm.head.weight)}
+    counted = dict.fromkeys((True, False), 0)
+    names: dict[str, None] = {}
+    for name, weight in language.named_parameters():
+        owner, _, last = name.rpartition(".")
+        if weight.dim() < 2 or id(weight) in own or isinstance(parts[owner], nn.Embedding):
+            continue
+        covered = isinstance(parts[owner], nn.Linear)
+        counted[covered] += weight.numel()
+        if not covered:
+            names[re.sub(r"^.*\.\d+\.", "", f"{owner}.{last}")] = None
+    if not names:
+        return None
+    share = counted[False] / (counted[True] + counted[False])
+    rest = f"{few(list(names))}, {share:.0%} of the decoder's matrices, stay as they are"
+    return f"LoRA lies beside linear layers alone: {rest}."
 
 
 def lora_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -161,7 +188,6 @@ def merge(vlm: VLM) -> VLM:
         if base.bias is not None:
             plain.bias = base.bias
         vlm.language.set_submodule(name, plain)
-    cast(Any, vlm.language).peft_config = {}
     return vlm
 
 

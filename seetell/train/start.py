@@ -16,7 +16,7 @@ from seetell.encode.processor import Processor, template_named
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
 from seetell.errors import BadInput, UsageError
 from seetell.files import FACTS_FILE, as_object, read_json
-from seetell.model.adapter import add_lora
+from seetell.model.adapter import add_lora, left_out
 from seetell.model.casting import cast_parameters, frozen_matrices, place_parameters
 from seetell.model.connector import slots
 from seetell.model.fp8 import check_fp8, freeze_in_fp8
@@ -63,6 +63,8 @@ def ready_model(
     if stage.fp8:
         check_fp8(torch.device(device))
     if (lora := stage.lora) is not None:
+        if told := left_out(vlm):
+            say(told)
         given = {"rank": lora.rank, "alpha": lora.alpha, "dropout": lora.dropout, "bits": lora.bits}
         add_lora(vlm, **given, seed=seed, device=device, dtype=precision)
     choose_what_learns(vlm, stage)

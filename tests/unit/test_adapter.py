@@ -9,8 +9,10 @@ import pytest
 import torch
 from transformers import LlavaForConditionalGeneration
 
+from benchmarks.families import Case, join, tiny_decoder, tiny_tower
+from seetell.errors import UsageError
 from seetell.files import sha256_file
-from seetell.model.adapter import add_lora, load_adapter, lora_parameters, merge, save_adapter, target_names
+from seetell.model.adapter import add_lora, left_out, load_adapter, lora_parameters, merge, save_adapter, target_names
 from seetell.model.vlm import VLM
 from seetell.model.weights import save_model
 from tests.tiny_models import tiny_documents, tiny_pixels, tiny_vlm
@@ -59,6 +61,37 @@ def test_every_linear_layer_but_the_head_and_none_of_the_tower(language: str) ->
     assert len(lora_parameters(vlm)) == 2 * len(names)
     assert not lora_parameters(vlm.vision)
     assert not lora_parameters(vlm.connector)
+
+
+@pytest.mark.parametrize("kind", ["mixtral", "qwen3_moe", "deepseek_v3", "llama"])
+def test_experts_get_no_matrices_and_the_run_says_so(kind: str) -> None:
+    """transformers 5 keeps a layer's experts as one tensor, which is no linear layer."""
+    vlm = join(tiny_tower(), tiny_decoder(Case(kind, {})))
+    told = left_out(vlm)
+    if kind == "llama":
+        assert told is None
+        return
+    assert told is not None
+    assert "mlp.experts.gate_up_proj" in told
+    assert "mlp.experts.down_proj" in told
+    assert "q_proj" not in told
+    experts = sum(weight.numel() for weight in vlm.language.parameters() if weight.dim() == 3)
+    matrices = [weight.numel() for name, weight in vlm.language.named_parameters() if weight.dim() > 1]
+    whole = sum(matrices) - vlm.embedding.weight.numel() - vlm.head.weight.numel()
+    share = int(told.partition("%")[0].rpartition(" ")[2]) / 100
+    assert experts / whole - 0.005 <= share <= experts / whole + 0.05, "experts and their router"
+    add_lora(vlm, rank=2, alpha=4)
+    assert len(lora_parameters(vlm)) == 2 * len(target_names_of_plain(kind))
+    assert not [name for name in lora_parameters(vlm) if "experts" in name and "shared" not in name]
+
+
+def target_names_of_plain(kind: str) -> list[str]:
+    return target_names(join(tiny_tower(), tiny_decoder(Case(kind, {}))))
+
+
+def test_a_decoder_without_linear_layers_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="GPT2LMHeadModel has no linear layers"):
+        add_lora(join(tiny_tower(), tiny_decoder(Case("gpt2", {}))), rank=2, alpha=4)
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # what peft asks
