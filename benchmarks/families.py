@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import sys
 import tempfile
 import traceback
 import warnings
@@ -26,17 +27,27 @@ from pathlib import Path
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 import transformers
 from torch import Tensor
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlavaForConditionalGeneration, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers import LlavaForConditionalGeneration
 
+from benchmarks.family_cases import (
+    IMAGE_ID,
+    SIDE_PX,
+    Case,
+    decoder_cases,
+    join,
+    tiny_decoder,
+    tiny_tower,
+    tiny_vision,
+    tower_cases,
+)
 from seetell.errors import SeetellError
 from seetell.model.attention import NAME
 from seetell.model.cache import KeyValueCache
-from seetell.model.connector import build_connector
 from seetell.model.last_layer import prune
 from seetell.model.self_check import check_model
 from seetell.model.tower import normalized
@@ -44,25 +55,22 @@ from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, save_model
 
 TOLERANCE = 1e-5
-LARGEST = 10_000_000  # parameters: what is not tiny was not shrunk
 TIME_S = 120
-VOCABULARY, IMAGE_ID, SIDE_PX, PATCH_PX = 128, 120, 32, 16
 LENGTHS = (12, 7, 1, 60)
 
+INTRODUCTION = """# Decoder families and vision towers
+
+Written by `python benchmarks/families.py --out docs/families.md` (torch {torch}, transformers {transformers}): each
+family's own config class, tiny sizes, random weights.
+
+* *Matches*: packed documents with pictures, prefill and decode, the pruned last layer, the folder read back, and the
+  folder in transformers where it says `LlavaForConditionalGeneration`: all within 1e-5 of the family's own forward.
+* *Refused*: a sentence says why when the model is made or loaded, before anything trains or answers. Where the length
+  of a document is the reason, it comes with the first such document.
+
+A model is checked once, when it is made or loaded (`seetell/model/self_check.py`): three forwards of at most 24 tokens.
+So a family that is not listed here is checked as well."""
 MATCHES, REFUSED, FAULT, UNTRIED = "matches", "refused", "FAULT", "not tried"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A family by its `model_type`, what its config has beside the sizes, and a word for that."""
-
-    kind: str
-    given: dict[str, Any]
-    note: str = ""
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind} ({self.note})" if self.note else self.kind
 
 
 @dataclass(frozen=True)
@@ -73,169 +81,6 @@ class Row:
     family: str
     verdict: str
     reason: str = ""
-
-
-# Every name that a config may have for one of its sizes.
-NAMES: dict[Any, str] = {
-    VOCABULARY: "vocab_size vocab_size_per_layer_input",
-    512: "max_position_embeddings n_positions max_seq_len",
-    48: "intermediate_size n_inner decoder_ffn_dim encoder_ffn_dim ffn_dim",
-    32: "hidden_size n_embd d_model",
-    16: "moe_intermediate_size shared_expert_intermediate_size expert_ffn_hidden_size shared_intermediate_size "
-    "q_lora_rank kv_lora_rank",
-    8: "head_dim kv_channels qk_nope_head_dim v_head_dim hidden_size_per_layer_input",
-    4: "num_attention_heads n_head n_heads decoder_attention_heads encoder_attention_heads rotary_dim qk_rope_head_dim "
-    "num_experts num_local_experts n_routed_experts moe_num_experts",
-    2: "num_hidden_layers n_layer n_layers num_layers decoder_layers encoder_layers num_key_value_heads "
-    "num_experts_per_tok eos_token_id",
-    1: "bos_token_id n_shared_experts num_shared_experts n_group topk_group first_k_dense_replace",
-    0: "pad_token_id",
-}
-SIZES = {"is_decoder": True} | {name: size for size, names in NAMES.items() for name in names.split()}
-ROPE = {"rope_theta": 10000.0}
-LONG = {"short_factor": [1.0, 1.1, 1.3, 1.6], "long_factor": [1.0, 2.0, 4.0, 8.0], **ROPE}
-# What no default shows: other frequencies, scaled queries, windows, both directions, or no more what is refused.
-VARIANTS = (
-    Case("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, **ROPE}}, "dynamic"),
-    Case("llama", {"rope_parameters": {"rope_type": "linear", "factor": 2.0, **ROPE}}, "linear"),
-    Case(
-        "llama",
-        {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, **ROPE}},
-        "yarn",
-    ),
-    Case("llama", {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True}, "biases, tied"),
-    Case(
-        "phi3",
-        {"rope_parameters": {"rope_type": "longrope", **LONG}, "original_max_position_embeddings": 128},
-        "longrope",
-    ),
-    Case(
-        "phi3",
-        {"rope_parameters": {"rope_type": "longrope", **LONG}, "original_max_position_embeddings": 32},
-        "longrope, a document beyond its original context",
-    ),
-    Case(
-        "llama",
-        {"rope_parameters": {"rope_type": "dynamic", **ROPE, "factor": 2.0}, "max_position_embeddings": 32},
-        "dynamic, a document beyond its context",
-    ),
-    Case(
-        "ministral3",
-        {
-            "rope_parameters": {
-                "rope_type": "yarn",
-                "factor": 16.0,
-                "original_max_position_embeddings": 32,
-                "llama_4_scaling_beta": 0.5,
-                **ROPE,
-            }
-        },
-        "queries scaled by position",
-    ),
-    Case("mistral", {"sliding_window": 40}, "a window shorter than a document"),
-    Case("qwen2", {"use_sliding_window": True, "sliding_window": 256, "max_window_layers": 1}, "window in some layers"),
-    Case("gemma2", {"attn_logit_softcapping": None, "final_logit_softcapping": None}, "without soft caps"),
-    Case("gemma3_text", {"use_bidirectional_attention": True}, "bidirectional"),
-    Case("granite", {"logits_scaling": 1.0, "embedding_multiplier": 2.0}, "logits not scaled"),
-    Case("granitemoe", {"logits_scaling": 1.0}, "logits not scaled"),
-    Case("cohere", {"logit_scale": 1.0}, "logits not scaled"),
-    Case("cohere2", {"logit_scale": 1.0}, "logits not scaled"),
-    Case("opt", {"do_layer_norm_before": False, "word_embed_proj_dim": 16}, "as the 350m"),
-    Case("gpt_neox", {"use_parallel_residual": False}, "not parallel"),
-    Case("phi", {"qk_layernorm": True}, "norms on queries"),
-    Case("stablelm", {"use_parallel_residual": True}, "parallel"),
-    Case("deepseek_v3", {"q_lora_rank": None}, "queries in one matrix"),
-    Case("qwen3_moe", {"mlp_only_layers": [0]}, "a dense layer"),
-)
-# What a config of these sizes needs besides, lest it contradict itself.
-BESIDES: dict[str, dict[str, Any]] = {
-    "falcon": {"head_dim": ..., "num_kv_heads": 2, "new_decoder_architecture": True},
-    "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 256},
-    "bamba": {"mamba_n_heads": 8, "mamba_d_head": 8},
-    "granitemoehybrid": {"mamba_n_heads": 8, "mamba_d_head": 8},
-    "mamba2": {"num_heads": 8, "head_dim": 8},
-    "zaya": {"num_experts_per_tok": 1},
-    "xlstm": {"v_head_dim": ...},
-    "reformer": {"axial_pos_embds_dim": [16, 16], "axial_pos_shape": [16, 32], "num_attention_heads": 2},
-    "zamba": {"layer_types": ["linear_attention", "hybrid"]},
-    "zamba2": {"layer_types": ["linear_attention", "hybrid"]},
-    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
-    "prophetnet": {"num_hidden_layers": ..., "num_encoder_layers": 2, "num_decoder_layers": 2},
-    "minimax": {"layer_types": ["full_attention", "linear_attention"]},
-    "ctrl": {"dff": 48},
-    "xlnet": {"max_position_embeddings": ..., "d_head": 8, "d_inner": 48},
-    "gemma3n_text": {"num_kv_shared_layers": 0, "layer_types": ["sliding_attention", "full_attention"]},
-    "gemma4_text": {"head_dim": ..., "num_kv_shared_layers": 0},
-    "dots3_note_text": {"num_attention_heads": ...},
-}
-
-
-def decoder_cases() -> list[Case]:
-    """The families of AutoModelForCausalLM that are decoders and no model around one, and the variants."""
-    from transformers import CONFIG_MAPPING
-
-    kinds = sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-    configs: Any = CONFIG_MAPPING
-    texts = [kind for kind in kinds if not configs[kind].sub_configs]
-    return [Case(kind, {}) for kind in texts] + list(VARIANTS)
-
-
-def tiny_config(case: Case) -> Any:
-    """The family's own config with tiny sizes."""
-    from transformers import CONFIG_MAPPING
-
-    family: Any = CONFIG_MAPPING[case.kind]
-    usual = family()
-    known = {key: value for key, value in SIZES.items() if _has(usual, key)}
-    if "qk_rope_head_dim" in known:  # latent attention: its heads are as wide as its parts say, each with its own key
-        known |= {"head_dim": ..., "num_key_value_heads": 4}
-    whole = {**known, **BESIDES.get(case.kind, {}), **case.given}
-    return family(**{key: value for key, value in whole.items() if value is not ...})
-
-
-def _has(config: Any, key: str) -> bool:
-    try:
-        return hasattr(config, key)
-    except Exception:  # a family's own complaint about its default
-        return False
-
-
-def tiny_decoder(case: Case) -> PreTrainedModel:
-    """Random weights, large enough that no mistake hides in a small number."""
-    config = tiny_config(case)
-    family: Any = transformers.AutoModelForCausalLM
-    with torch.device("meta"):
-        size = sum(p.numel() for p in family.from_config(config).parameters())
-    if size > LARGEST:
-        raise ValueError(f"{size:,} parameters: its sizes have other names")
-    torch.manual_seed(0)
-    return spread(family.from_config(config, dtype=torch.float32))
-
-
-@torch.no_grad()
-def spread(module: PreTrainedModel) -> PreTrainedModel:
-    """Weights larger than a fresh model's, biases, norms and gates off 0 and 1."""
-    for name, weight in module.named_parameters():
-        noise = torch.randn_like(weight)
-        if weight.dim() > 1:
-            weight.mul_(3.0).add_(noise, alpha=0.0 if weight.any() else 0.1)
-        else:
-            weight.add_(noise, alpha=0.2 if "norm" in name or name.endswith("weight") else 0.1)
-    return module.eval()
-
-
-def tiny_tower() -> PreTrainedModel:
-    torch.manual_seed(1)
-    sizes: dict[str, Any] = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2}
-    return spread(
-        CLIPVisionModel(CLIPVisionConfig(**sizes, num_attention_heads=2, image_size=SIDE_PX, patch_size=PATCH_PX))
-    )
-
-
-def join(vision: PreTrainedModel, language: PreTrainedModel, **given: Any) -> VLM:
-    widths = vision.config.hidden_size, language.config.hidden_size
-    constants: dict[str, Any] = {"pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.25, 0.25, 0.25)}
-    return VLM(vision, build_connector("mlp2", *widths, 2), language, image_id=IMAGE_ID, **constants, **given).eval()
 
 
 def differs(what: str, ours: Tensor, theirs: Tensor) -> None:
@@ -331,6 +176,29 @@ def try_decoder(case: Case) -> Row:
     return _judge(case.name, family, lambda: compare_decoder(check_model(join(tiny_tower(), language))))
 
 
+@torch.no_grad()
+def compare_tower(vlm: VLM) -> None:
+    """What is read of a tower against its own hidden states, and the model that it makes, as a decoder's."""
+    pixels = torch.randint(0, 256, (2, 3, SIDE_PX, SIDE_PX), generator=torch.Generator().manual_seed(3)).byte()
+    numbers = normalized(pixels, vlm.pixel_mean, vlm.pixel_std, torch.float32)
+    own = vlm.vision(pixel_values=numbers, output_hidden_states=True).hidden_states[vlm.layers_used]
+    ours = vlm.tower_features(pixels)
+    differs("features", ours, own[:, own.shape[1] - vlm.slots_per_image :])
+    differs("one picture alone", vlm.tower_features(pixels[1:]), ours[1:])
+    compare_decoder(vlm)
+
+
+def try_tower(case: Case) -> Row:
+    """One tower with a tiny Llama, from its config to the last comparison."""
+    try:
+        vision = tiny_vision(case)
+    except Exception as error:
+        return Row(case.name, "", UNTRIED, _told(error))
+    family = type(vision).__name__
+    llama = tiny_decoder(Case("llama", {}))
+    return _judge(case.name, family, lambda: compare_tower(check_model(join(vision, llama))))
+
+
 def _judge(name: str, family: str, compare: Callable[[], None]) -> Row:
     try:
         compare()
@@ -366,6 +234,35 @@ def apart(attempt: Callable[[Case], Row], case: Case) -> Row:
     return row
 
 
+def table(rows: Iterable[Row]) -> str:
+    """Markdown, what matches first."""
+    ordered = sorted(rows, key=lambda row: (row.verdict != MATCHES, row.name))
+    lines = [f"| `{row.name}` | {row.family} | {row.verdict} | {_cell(row.reason)} |" for row in ordered]
+    return "\n".join(["| model type | class | | reason |", "| --- | --- | --- | --- |", *lines])
+
+
+def _cell(reason: str) -> str:
+    return reason.replace("|", "\\|").replace("<", "&lt;")
+
+
+def page(decoders: list[Row], towers: list[Row]) -> str:
+    """docs/families.md"""
+    parts = [
+        INTRODUCTION.format(torch=torch.__version__.partition("+")[0], transformers=transformers.__version__),
+        f"## Decoders: {_counted(decoders)}",
+        table(decoders),
+        f"## Towers: {_counted(towers)}",
+        "With a tiny Llama. A tower gives a square grid of patches, with CLS before it or nothing.",
+        table(towers),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _counted(rows: list[Row]) -> str:
+    counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in (MATCHES, REFUSED, FAULT, UNTRIED)}
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", nargs="*", default=[], help="model types")
@@ -375,15 +272,22 @@ def main() -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     warnings.simplefilter("ignore")
-    cases = [case for case in decoder_cases() if not options.only or case.kind in options.only]
-    rows = []
+
+    def tried(attempt: Callable[[Case], Row], cases: Iterable[Case]) -> list[Row]:
+        rows: list[Row] = []
+        for case in cases:
+            if not options.only or case.kind in options.only:
+                rows.append(apart(attempt, case))
+                print(f"{rows[-1].name:44s} {rows[-1].verdict:10s} {rows[-1].reason}", flush=True)
+        return rows
+
     with tempfile.TemporaryDirectory() as place:
         os.environ["XDG_CACHE_HOME"] = place  # a check that passed before is made again
-        for case in cases:
-            rows.append(apart(try_decoder, case))
-            print(f"{rows[-1].name:44s} {rows[-1].verdict:10s} {rows[-1].reason}", flush=True)
-    counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in (MATCHES, REFUSED, FAULT, UNTRIED)}
-    print(counts)
+        decoders, towers = tried(try_decoder, decoder_cases()), tried(try_tower, tower_cases())
+    print(f"decoders: {_counted(decoders)}\ntowers: {_counted(towers)}")
+    if options.out:
+        options.out.write_text(page(decoders, towers), encoding="utf-8")
+    sys.exit(any(row.verdict == FAULT for row in decoders + towers))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import LlavaForConditionalGeneration
 
-from benchmarks.families import Case, join, tiny_decoder, tiny_tower
+from benchmarks.family_cases import Case, join, tiny_decoder, tiny_tower
 from seetell.errors import UsageError
 from seetell.files import sha256_file
 from seetell.model.adapter import add_lora, left_out, load_adapter, lora_parameters, merge, save_adapter, target_names

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from benchmarks.families import Case, tiny_decoder
+from benchmarks.family_cases import Case, tiny_decoder
 from seetell.errors import BadInput, UsageError
 from seetell.model.connector import build_connector
 from seetell.model.last_layer import is_pruned, prune
