@@ -107,8 +107,11 @@ def build_kernel(pieces: Pieces, case: Case) -> Kernel:
 @cache
 def why_not_kernel(candidate: Candidate, case: Case) -> str | None:
     """Why a kernel cannot be used in this case, None when it can; told once."""
-    with ThreadPoolExecutor(1, "kernel-trial") as thread:
-        why = thread.submit(_try, candidate, case).result()
+    try:  # alone, as every thread beside the trainer's computes: helpers of its own would slow that one down
+        with ThreadPoolExecutor(1, "kernel-trial", torch.set_num_threads, (1,)) as thread:
+            why = thread.submit(_try, candidate, case).result()
+    finally:  # torch remembers the last number for threads that are yet to come
+        torch.set_num_threads(torch.get_num_threads())
     if why is not None:
         kind = str(case.dtype).removeprefix("torch.")
         widths = " and ".join(map(str, dict.fromkeys((case.width, case.value_width))))

@@ -5,7 +5,7 @@ a document. A table of learned positions: there is no row behind its end. A rota
 one likes, but learnt none beyond `max_position_embeddings`; where its frequencies change with the longest document of a
 pass (`longrope`, `dynamic`), documents beyond the original context would depend on their neighbours as well.
 
-No tensors: what is read is transformers' config, which has completed what a file leaves out.
+No tensors are needed: what is read is transformers' config, which has completed what a file leaves out.
 """
 
 from __future__ import annotations
