@@ -63,7 +63,7 @@ def make_recipe(root: Path, samples: int) -> Recipe:
     return Recipe(Model(vision, language), align=stage, tune=tune_stage, seed=5)
 
 
-def run_once(recipe: Recipe, out: Path, rank: int, ranks: int, meeting: Path) -> None:
+def run_once(recipe: Recipe, out: Path, rank: int, ranks: int, meeting: Path, device: str) -> None:
     """What a process that is killed does: train, with a checkpoint after every step."""
     import torch
     from torch import distributed
@@ -77,17 +77,18 @@ def run_once(recipe: Recipe, out: Path, rank: int, ranks: int, meeting: Path) ->
             if ranks > 1:
                 os.environ["GLOO_SOCKET_IFNAME"] = "lo"
                 distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=ranks)
-            train(recipe, out, device="cpu", checkpoint_every_s=0.0)
+            train(recipe, out, device=device, checkpoint_every_s=0.0)
         except Exception:
             if ranks == 1:
                 raise
             os._exit(1)  # another rank was killed, and what it left open would be waited for
 
 
-def start(recipe: Recipe, out: Path, ranks: int) -> list[BaseProcess]:
+def start(recipe: Recipe, out: Path, ranks: int, device: str = "cpu") -> list[BaseProcess]:
     """A process for each rank, forked from a server that has done nothing but the slow imports."""
     meeting = out.parent / f".meeting-{time.monotonic_ns()}"
-    children = [context().Process(target=run_once, args=(recipe, out, rank, ranks, meeting)) for rank in range(ranks)]
+    given = (ranks, meeting, device)
+    children = [context().Process(target=run_once, args=(recipe, out, rank, *given)) for rank in range(ranks)]
     for child in children:
         child.start()
     return list(children)
@@ -128,10 +129,16 @@ def is_writing(out: Path) -> bool:
 
 
 def kill_and_go_on(
-    recipe: Recipe, out: Path, ranks: int, victims: Sequence[int], after_s: float, while_writing: bool
+    recipe: Recipe,
+    out: Path,
+    ranks: int,
+    victims: Sequence[int],
+    after_s: float,
+    while_writing: bool,
+    device: str = "cpu",
 ) -> tuple[bool, bool]:
     """One kill, then the same command to its end; whether the kill hit, and whether something was being written."""
-    children = start(recipe, out, ranks)
+    children = start(recipe, out, ranks, device)
     kill_at_s = time.monotonic() + after_s
     while any(child.is_alive() for child in children):
         if time.monotonic() >= kill_at_s and (not while_writing or is_writing(out)):
@@ -143,7 +150,7 @@ def kill_and_go_on(
     hit = any(child.exitcode == -signal.SIGKILL for child in children)
     writing = is_writing(out)
     if hit:
-        children = start(recipe, out, ranks)
+        children = start(recipe, out, ranks, device)
         end(children)
     if any(codes := [child.exitcode for child in children]):
         raise SystemExit(f"the training processes ended with {codes}")

@@ -48,7 +48,10 @@ def train_recipe(
 
 def __getattr__(name: str) -> str:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("seetell")
+        try:
+            return version("seetell")
+        except PackageNotFoundError:  # a checkout that runs without being installed
+            return "not installed"
     raise AttributeError(f"seetell has no {name!r}")

@@ -25,6 +25,7 @@ from transformers import LlavaForConditionalGeneration
 from benchmarks.systems.rows import IGNORED, Rows
 from benchmarks.systems.sizes import same_weights
 from benchmarks.systems.trainer import Flags, TrainerSystem, padded
+from seetell.model.adapter import import_peft, lora_parameters
 
 MICRO_BATCHES = (4, 8, 16, 32)
 
@@ -66,8 +67,8 @@ class SelectedRows(nn.Module):
         return Loss(total / (learnt.sum() if num_items_in_batch is None else num_items_in_batch))
 
 
-def hf_default(llava: LlavaForConditionalGeneration) -> TrainerSystem:
-    return _system("hf-default", llava, Flags(16, checkpointing=True))
+def hf_default(llava: LlavaForConditionalGeneration, rank: int = 0) -> TrainerSystem:
+    return _system("hf-default", llava, Flags(16, checkpointing=True), rank)
 
 
 def padded_system(llava: LlavaForConditionalGeneration, checkpointing: bool) -> TrainerSystem:
@@ -75,8 +76,8 @@ def padded_system(llava: LlavaForConditionalGeneration, checkpointing: bool) -> 
     return _system("padded", llava, Flags(16, checkpointing=checkpointing))
 
 
-def hf_plain(llava: LlavaForConditionalGeneration) -> TrainerSystem:
-    return _system("hf-plain", llava, Flags(4))
+def hf_plain(llava: LlavaForConditionalGeneration, rank: int = 0) -> TrainerSystem:
+    return _system("hf-plain", llava, Flags(4), rank)
 
 
 def hf_tuned(
@@ -85,12 +86,13 @@ def hf_tuned(
     samples_per_step: int,
     micro_batches: Sequence[int] = MICRO_BATCHES,
     compiling: Sequence[bool] = (False, True),
+    rank: int = 0,
 ) -> TrainerSystem:
     """Tries every micro-batch, and compiled blocks with the best of them; keeps what was fastest."""
     best, best_s = None, float("inf")
     for compiled in compiling:
         for micro_batch in micro_batches if best is None else (best.flags.micro_batch,):
-            tried = _tuned(llava, micro_batch, compiled)
+            tried = _tuned(llava, micro_batch, compiled, rank)
             if compiled or best is None:  # compiling, and the first call's own beginnings, are not timed
                 tried.train(rows.first(2 * samples_per_step), samples_per_step)
             began_s = time.perf_counter()
@@ -99,6 +101,9 @@ def hf_tuned(
             if taken_s < best_s:
                 best, best_s = tried, taken_s
     assert best is not None
+    for name, matrix in lora_parameters(best.model).items():
+        if ".lora_B." in name:  # trials moved them, and every system begins from the same numbers
+            matrix.data.zero_()
     return best
 
 
@@ -112,8 +117,8 @@ class Tuned(TrainerSystem):
         return f"{super().told}, tower under no_grad, supervised rows, blocks {'' if self.compiled else 'not '}compiled"
 
 
-def _tuned(llava: LlavaForConditionalGeneration, micro_batch: int, compiled: bool) -> Tuned:
-    own = same_weights(llava)
+def _tuned(llava: LlavaForConditionalGeneration, micro_batch: int, compiled: bool, rank: int) -> Tuned:
+    own = with_lora(same_weights(llava), rank)
     model = cast(Any, own.model)
     if compiled:
         for block in model.language_model.layers:
@@ -130,6 +135,18 @@ def _tuned(llava: LlavaForConditionalGeneration, micro_batch: int, compiled: boo
     return made
 
 
-def _system(name: str, llava: LlavaForConditionalGeneration, flags: Flags) -> TrainerSystem:
-    own = same_weights(llava)
+def with_lora(llava: LlavaForConditionalGeneration, rank: int) -> LlavaForConditionalGeneration:
+    """peft's matrices beside every linear layer of the decoder, in float32, as peft puts them; none for rank 0."""
+    if rank:
+        peft = import_peft()
+        decoder = cast(Any, llava.model).language_model
+        linear = [name for name, part in decoder.named_modules() if isinstance(part, nn.Linear)]
+        peft.inject_adapter_in_model(peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=linear), decoder)
+        for matrix in lora_parameters(decoder).values():
+            matrix.data = matrix.data.float()
+    return llava
+
+
+def _system(name: str, llava: LlavaForConditionalGeneration, flags: Flags, rank: int = 0) -> TrainerSystem:
+    own = with_lora(same_weights(llava), rank)
     return TrainerSystem(name, own, cast(Any, own.model).multi_modal_projector, padded, flags)

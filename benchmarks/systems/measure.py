@@ -81,7 +81,7 @@ def counted_flops(work: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-def necessary_flops(size: Size, stage: int, rows: Rows) -> float:
+def necessary_flops(size: Size, stage: int, rows: Rows, lora_rank: int = 0) -> float:
     """What the stage cannot do without, whatever the system: no padding, no recomputing, no row without a label.
 
     A matrix costs 2 FLOPs a weight and token forward, 2 for the gradient of what goes in, 2 for its own where it
@@ -90,7 +90,7 @@ def necessary_flops(size: Size, stage: int, rows: Rows) -> float:
     """
     key_value = size.width * size.key_value_heads // size.heads
     block = size.width * (2 * size.width + 2 * key_value + 3 * size.inner)
-    each = 6.0 if stage == 2 else 4.0
+    each = 6.0 if stage == 2 and not lora_rank else 4.0
     tokens = sum(len(row) for row in rows.rows)
     body = each * size.layers * block * tokens
     attention = 3.0 * size.layers * 2.0 * size.width * sum(len(row) ** 2 for row in rows.rows)
@@ -100,7 +100,9 @@ def necessary_flops(size: Size, stage: int, rows: Rows) -> float:
     tower_block = 2.0 * 12 * size.vision_width**2 * patches + 4.0 * patches**2 * size.vision_width
     tower = (size.vision_layers - 1) * tower_block + 2.0 * size.slots * 3 * size.patch_px**2 * size.vision_width
     connector = size.slots * (4.0 * size.vision_width * size.width + 6.0 * size.width**2)
-    return body + attention + head + pictures * (tower + connector)
+    sides = 4.0 * size.width + 2.0 * (size.width + key_value) + 3.0 * (size.width + size.inner)
+    lora = 6.0 * size.layers * lora_rank * sides * tokens
+    return body + attention + head + lora + pictures * (tower + connector)
 
 
 def forget_peak(device: torch.device) -> None:

@@ -15,11 +15,12 @@ from benchmarks.systems.measure import Gradients, Times, flat, synchronize
 from benchmarks.systems.rows import Rows
 from benchmarks.systems.trainer import RATE
 from seetell.encode.sample import Sample
+from seetell.model.adapter import add_lora, lora_parameters
 from seetell.model.fp8 import freeze_in_fp8
 from seetell.model.vlm import VLM
 from seetell.train.computing import arrange, choose_computing
 from seetell.train.loop import Learner, train_step
-from seetell.train.optimizer import build_optimizer, set_lr
+from seetell.train.optimizer import build_optimizer, choose_what_learns, set_lr
 from seetell.train.pictures import MicroBatch, feed
 from seetell.train.plan import Plan
 from seetell.train.ranks import Ranks
@@ -63,6 +64,12 @@ class Ours:
         self.precision = vlm.dtype
         self.chosen = choose_computing(stage, vlm, vlm.device)
         self._arrange()
+        if stage.lora is not None:
+            add_lora(vlm, rank=stage.lora.rank, alpha=stage.lora.alpha, device=vlm.device)
+            choose_what_learns(vlm, stage)
+            for matrix in lora_parameters(vlm).values():
+                matrix.data = matrix.data.float()
+            vlm.train()
 
     def _arrange(self) -> None:
         """As a run does it."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
-from torch import nn
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -61,6 +60,7 @@ class Size:
 
 _LARGE_TOWER = (24, 1024, 16, 336, 14)
 SIZES = {
+    "mini": Size("llama", 2, 128, 2, 1, 256, 500, 3, 24, 2, 32, 8, (8, 8)),  # to try a script with
     "tiny": Size("llama", 6, 384, 6, 6, 1024, 32000, 4, 192, 3, 64, 8, (32, 32)),
     "0.5b": Size("qwen2", 24, 896, 14, 2, 4864, 151936, *_LARGE_TOWER, (256, 128), tied=True),
     "1.5b": Size("qwen2", 28, 1536, 12, 2, 8960, 151936, *_LARGE_TOWER, (256, 128), tied=True),
@@ -133,7 +133,7 @@ def as_vlm(llava: LlavaForConditionalGeneration, size: Size) -> VLM:
     with torch.device("meta"):
         language = (Qwen2ForCausalLM if size.family == "qwen2" else LlamaForCausalLM)(config)
         connector = build_connector("mlp2", size.vision_width, size.width)
-    language.model, language.lm_head = parts.language_model, nn.Linear(1, 1, bias=False)
+    language.model = parts.language_model
     language.lm_head.weight = llava.lm_head.weight
     connector.linear_1, connector.linear_2 = (
         parts.multi_modal_projector.linear_1,

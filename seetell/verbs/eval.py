@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import seetell
 from seetell.config import pick
 from seetell.console import say
 from seetell.errors import BadInput, ServiceError, UsageError
@@ -77,7 +77,7 @@ def eval(
                 "judge": asked.name if asked else None,
                 "both_orders": both_orders,
                 "prompt": items[0].question,
-                "version": metadata.version("seetell"),
+                "version": seetell.__version__,
             }
             lost += run(chosen, items, answerer, folder, facts, asked).lost
     report = write_report(out, chosen, {item.id: item.images for item in items})
