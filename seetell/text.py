@@ -31,6 +31,7 @@ def why_not_utf8(error: UnicodeDecodeError) -> str:
 
 
 def shortened(text: str, most: int = 200) -> str:
-    """A text for a message: what is longer than a path or a name loses its middle."""
-    half = (most - 3) // 2
+    """A text for a message: what is longer than a path or a name loses its middle, and half a surrogate pair is
+    spelt out."""
+    half, text = (most - 3) // 2, text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"

@@ -6,6 +6,7 @@ last message answers, and a row without it answers everything.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,5 +57,5 @@ class Replay:
 def _canned(row: dict[str, Any]) -> Canned:
     texts = {name: row[name] for name in ("text", "contains", "finish_reason") if name in row}
     if "text" not in texts or not all(isinstance(text, str) for text in texts.values()):
-        raise DamagedFile(f"{row} is none.")
+        raise DamagedFile(f"{reprlib.repr(row)} is none.")
     return Canned(**texts)

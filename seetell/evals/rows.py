@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from seetell.errors import BadInput, DamagedFile
 from seetell.files import as_list, as_object, read_json
+from seetell.text import why_not_text, why_not_utf8
 from seetell.types import Image
 
 QUOTE_CHARS = 80
@@ -32,6 +33,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         if line.strip():
             try:
                 rows.append(_object(json.loads(line), path, number))
+            except RecursionError:
+                raise DamagedFile(f"{path}, line {number}, is nested too deeply to be read.") from None
             except ValueError as error:
                 raise DamagedFile(f"{path}, line {number}, is not JSON: {error}.") from None
     return rows
@@ -41,7 +44,7 @@ def read_object_or_rows(path: Path) -> dict[str, Any] | list[dict[str, Any]]:
     """One JSON object that fills the file, or the rows of a JSONL file; a lone row of JSONL counts as an object."""
     try:
         whole = as_object(json.loads(read_text(path)))
-    except ValueError:
+    except (ValueError, RecursionError):
         whole = None
     return read_rows(path) if whole is None else whole
 
@@ -54,10 +57,12 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_text(path: Path) -> str:
+    if why := why_not_text(_file(path)):
+        raise DamagedFile(f"{path} cannot be read: {why}.")
     try:
-        return _file(path).read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DamagedFile(f"{path} is not UTF-8 text: {error}.") from None
+        raise DamagedFile(f"{path} cannot be read: {why_not_utf8(error)}.") from None
 
 
 def _file(path: Path) -> Path:
@@ -69,8 +74,15 @@ def _file(path: Path) -> Path:
 def read_tsv(path: Path) -> Iterator[dict[str, str]]:
     """Rows of a table with a header; a cell may be as large as a picture in base64."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        yield from csv.DictReader(file, delimiter="\t")
+    if why := why_not_text(_file(path)):
+        raise DamagedFile(f"{path} cannot be read: {why}.")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from csv.DictReader(file, delimiter="\t")
+    except UnicodeDecodeError as error:
+        raise DamagedFile(f"{path} cannot be read: {why_not_utf8(error)}.") from None
+    except csv.Error as error:
+        raise DamagedFile(f"{path} is not a table with tabs: {error}.") from None
 
 
 def named(row: Mapping[str, Any], name: str, path: Path) -> str:

@@ -211,7 +211,7 @@ class Engine:
             picture = self.pictures.open(image)
             if isinstance(picture, Rejected):
                 detail = f" ({picture.detail})" if picture.detail else ""
-                return Rejected(prompt.id, picture.reason, f"{image.path or 'The picture'}: {picture.reason}{detail}.")
+                return Rejected(prompt.id, picture.reason, f"{picture.id}: {picture.reason}{detail}.")
             pictures.append(picture)
         return Row(
             ids=ids,

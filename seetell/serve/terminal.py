@@ -90,7 +90,7 @@ class Terminal:
         for image in images:
             picture = self.session.engine.pictures.open(image)
             if isinstance(picture, Rejected):
-                raise BadInput(f"{image.path}: {picture.reason}.")
+                raise BadInput(f"{picture.id}: {picture.reason}.")
             self.waiting.append(image)
 
     def _say(self, text: str) -> None:

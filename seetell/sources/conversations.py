@@ -36,11 +36,18 @@ def is_data(path: str | Path) -> bool:
 def read_rows(path: str | Path, images_dir: str | Path = "", format: str = "auto") -> Iterator[Row | Rejected]:
     """Every row of the file in order; image names are taken from `images_dir`, and no picture is opened.
 
-    `format` is `json` (a list), `jsonl`, or `auto`: whatever the file is.
+    `format` is `json` (a list), `jsonl`, or `auto`: whatever the file is. A file without a row is an error.
     """
     path = Path(path)
-    rows = enumerate(file_rows(path, format))
-    return (read_row(row, number, Path(images_dir), path.name) for number, row in rows)
+    return _read(file_rows(path, format), Path(images_dir), path)
+
+
+def _read(values: Iterator[Any], images_dir: Path, path: Path) -> Iterator[Row | Rejected]:
+    number = -1
+    for number, value in enumerate(values):
+        yield read_row(value, number, images_dir, path.name)
+    if number < 0:
+        raise BadInput(f"{path} is empty: it holds no row.")
 
 
 def read_conversations(

@@ -159,7 +159,7 @@ def _from_base64(address: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()) if sign else "?", validate=True)
     except ValueError:
-        raise Problem("damaged picture", f"a picture inside the row is not base64: {reprlib.repr(address)}") from None
+        raise Problem("bad image name", f"a picture inside the row is not base64: {reprlib.repr(address)}") from None
 
 
 # -------------------------------------------------------------------------------------------- turns

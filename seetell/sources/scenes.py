@@ -9,6 +9,7 @@ missing; a picture's name is taken from the folder of pictures, and no picture i
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def scene_of(row: Mapping[str, Any], images_dir: str | Path = "") -> Scene:
     if boxes is None:
         raise ValueError("the boxes must be a list")
     if name is not None and not (isinstance(name, str) and name):
-        raise ValueError(f"'image' must be a file's name, not {name!r}")
+        raise ValueError(f"'image' must be a file's name, not {reprlib.repr(name)}")
     return Scene(
         str(row["id"]),
         tuple(captions),
@@ -91,7 +92,7 @@ def _box(value: Any) -> Box:
     label = row["label"] if "label" in row else row["category"]
     corners = [float(edge) for edge in as_list(row["box"] if "box" in row else row["bbox"]) or ()]
     if not isinstance(label, str) or len(corners) != 4 or not all(0 <= edge <= 1 for edge in corners):
-        raise ValueError(f"a box needs a label and four fractions of the picture, not {value!r}")
+        raise ValueError(f"a box needs a label and four fractions of the picture, not {reprlib.repr(value)}")
     crowd = row.get("iscrowd") if row.get("crowd") is None else row["crowd"]
     if crowd not in (True, False, None):
         raise ValueError(f"'crowd' (COCO's 'iscrowd') is true or false, 1 or 0, not {crowd!r}")

@@ -46,12 +46,8 @@ REMARKS = (
 
 
 def rows_of(data: Path, images: Path | None = None) -> Iterator[Row | Rejected]:
-    """The file's rows as training reads them; pictures lie in `images`, else beside the file. None is an error."""
-    row = None
-    for row in read_rows(data, images or data.parent):
-        yield row
-    if row is None:
-        raise BadInput(f"{data} is empty: it holds no row.")
+    """The file's rows as training reads them; pictures lie in `images`, else beside the file."""
+    return read_rows(data, images or data.parent)
 
 
 @dataclass(slots=True)

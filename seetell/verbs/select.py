@@ -20,6 +20,7 @@ from seetell.sources.coco import read_coco
 from seetell.sources.conversations import read_conversations, write_conversations
 from seetell.sources.dialects import TAG
 from seetell.sources.pairs import pair
+from seetell.text import why_not_text, why_not_utf8
 from seetell.types import Conversation, Image, Rejected
 
 PAIRS, REPORT, PAGE = "pairs.json", "report.json", "report.html"
@@ -137,15 +138,17 @@ def read_captions(path: Path, image_name: str) -> Iterator[Captioned | Rejected]
     """
     if not path.is_file():
         raise BadInput(f"There is no file of captions {path}.")
+    if why := why_not_text(path):
+        raise BadInput(f"{path} is not a file of captions: {why}.")
     if path.suffix == ".tsv":
         return _tsv(path, image_name)
     if path.suffix == ".jsonl":
         return _jsonl(path)
-    with path.open(encoding="utf-8-sig") as file:
-        first = file.read(256).lstrip()[:1]
-    if first == "[":
+    with path.open("rb") as file:
+        first = file.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if first == b"[":
         return _pairs(path)
-    if first == "{" and "annotations" in (as_object(read_json(path)) or {}):
+    if first == b"{" and "annotations" in (as_object(read_json(path)) or {}):
         scenes = read_coco(path)
         return (
             Captioned(f"{scene.id}-{at}", scene.image.path, caption)
@@ -157,9 +160,14 @@ def read_captions(path: Path, image_name: str) -> Iterator[Captioned | Rejected]
 
 
 def _tsv(path: Path, image_name: str) -> Iterator[Captioned | Rejected]:
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file):
-            if caption := line.rstrip("\n").split("\t", 1)[0].strip():
+            try:
+                caption = line.decode().rstrip("\n").split("\t", 1)[0].strip()
+            except UnicodeDecodeError as error:
+                yield Rejected(f"{number:09d}", "not UTF-8", why_not_utf8(error))
+                continue
+            if caption:
                 yield Captioned(f"{number:09d}", image_name.format(number), caption)
             else:
                 yield Rejected(f"{number:09d}", "empty caption")

@@ -123,12 +123,19 @@ def test_what_is_missing_or_unknown_is_told_before_reading(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("text", "rows"),
-    [("[]", 0), (" \ufeff[ ]\n", 0), ("", 0), ("\ufeff[1,2 , 3 ]\n", 3), ('{}\n{"torn', 2), ('{"torn', 1)],
+    [("\ufeff[1,2 , 3 ]\n", 3), ('{}\n{"torn', 2), ('{"torn', 1)],
 )
 def test_marks_of_order_space_and_torn_ends_do_no_harm(tmp_path: Path, text: str, rows: int) -> None:
     path = tmp_path / "data.json"
     path.write_text(text.strip(" "), encoding="utf-8")
     assert len(list(read_conversations(path))) == rows
+
+
+@pytest.mark.parametrize("text", ["[]", "\ufeff[ ]\n", "", "\n\n"])
+def test_a_file_without_rows_is_said_to_be_empty(tmp_path: Path, text: str) -> None:
+    (tmp_path / "data.json").write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match="holds no row"):
+        list(read_conversations(tmp_path / "data.json"))
 
 
 def test_lines_and_list_hold_the_same(tmp_path: Path) -> None:
