@@ -11,9 +11,9 @@ import torch
 from seetell.config import freeze
 from seetell.encode.processor import Processor
 from seetell.files import write_json, write_manifest
-from seetell.model.adapter import add_lora, lora_parameters, save_adapter
+from seetell.model.adapter import add_lora, load_whole, lora_parameters, save_adapter
 from seetell.model.vlm import VLM
-from seetell.model.weights import load_model, save_model
+from seetell.model.weights import save_model
 from seetell.train.start import stage_processor, start_model
 from tests.tiny import tiny_parts, tiny_recipe
 
@@ -37,7 +37,7 @@ def _written(folder: Path, vlm: VLM, processor: Processor) -> Path:
 
 def write_adapter(folder: Path, base: Path, seed: int = 0) -> Path:
     """An adapter whose matrices all say something, over the model in `base`."""
-    vlm = add_lora(load_model(base), rank=2, alpha=4, seed=seed)
+    vlm = add_lora(load_whole(base), rank=2, alpha=4, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     for name, matrix in lora_parameters(vlm).items():
         if ".lora_B." in name:

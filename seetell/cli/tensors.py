@@ -134,12 +134,14 @@ def import_model(
     out: OutOption,
     vision: Annotated[str, typer.Option(help="A projector's vision tower, by folder or hub name.")] = "",
     language: Annotated[str, typer.Option(help="A projector's language model, by folder or hub name.")] = "",
+    base: Annotated[str, typer.Option(help="The model that a first release's LoRA lies over.")] = "",
     template: Annotated[str, typer.Option(help="The chat template it was tuned in; else what its files say.")] = "",
 ) -> None:
     """Brings in a LLaVA model of any layout, exactly."""
     from seetell.verbs.importing import import_model
 
-    import_model(source, out, vision=vision or None, language=language or None, template=template or None)
+    parts = {"vision": vision, "language": language, "base": base, "template": template}
+    import_model(source, out, **{name: value or None for name, value in parts.items()})
 
 
 @commands.command("export")

@@ -25,18 +25,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from seetell.errors import BadInput, UsageError
 from seetell.files import FACTS_FILE, as_object, read_json, sha256_file, sha256_text, write_json
 from seetell.model.casting import cast_parameters
+from seetell.model.folders import ADAPTER_CONFIG, adapter_facts, base_of, is_adapter, model_folder
 from seetell.model.layouts import transformers_name
 from seetell.model.quantized import dense_weight, quantize
-from seetell.model.tensors import weight_files
+from seetell.model.tensors import few, is_finite, read_any, refuse_not_finite, weight_files
 from seetell.model.vlm import VLM
-from seetell.model.weights import ADAPTER_CONFIG, few, is_llava, load_model, model_folder, second_layer
+from seetell.model.weights import is_llava, load_model, second_layer
 
 CONFIG, WEIGHTS = ADAPTER_CONFIG, "adapter_model.safetensors"
 CONNECTOR = "model.multi_modal_projector"
@@ -132,7 +132,7 @@ def save_adapter(vlm: VLM, folder: Path, base: Path, bits: int) -> None:
         modules_to_save=[CONNECTOR],
         inference_mode=True,
     ).to_dict()
-    if is_llava(vlm):  # by this AutoPeftModel opens base and adapter in one
+    if is_llava(vlm) and not is_adapter(base):  # by this AutoPeftModel opens base and adapter in one
         names = {"base_model_class": "LlavaForConditionalGeneration", "parent_library": "transformers"}
         config["auto_mapping"] = names
     written = {key: sorted(value) if isinstance(value, set) else value for key, value in sorted(config.items())}
@@ -142,21 +142,22 @@ def save_adapter(vlm: VLM, folder: Path, base: Path, bits: int) -> None:
     write_json(folder / FACTS_FILE, facts)
 
 
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter and no whole model."""
-    return (folder / CONFIG).is_file() and not (folder / "config.json").exists()
-
-
 def load_any(folder: str | Path, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> VLM:
     """A whole model's folder, or an adapter's with the model below it; in evaluation mode."""
     folder = model_folder(folder)
     return load_adapter(folder, dtype, device) if is_adapter(folder) else load_model(folder, dtype, device)
 
 
+def load_whole(folder: str | Path, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> VLM:
+    """The same as a model without matrices: an adapter is merged into the model below it."""
+    vlm = load_any(folder, dtype, device)
+    return merge(vlm) if lora_parameters(vlm) else vlm
+
+
 def load_adapter(folder: Path, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> VLM:
     """An adapter over its base, which must be the one that it was trained over, as it was: in as many bits."""
-    config, facts = _read_config(folder), _read_facts(folder)
-    vlm = load_model(_base_of(folder, facts))
+    config, facts = _read_config(folder), adapter_facts(folder)
+    vlm = load_whole(_base_of(folder, facts))
     add_lora(
         vlm,
         rank=int(config["r"]),
@@ -193,6 +194,8 @@ def merge(vlm: VLM) -> VLM:
 
 def weights_hash(folder: Path) -> str:
     """A hash of a model folder's weights, whatever lies beside them."""
+    if is_adapter(folder):
+        return sha256_text(f"{sha256_file(folder / WEIGHTS)} over {adapter_facts(folder)['base_sha256']}")
     return sha256_text("\n".join(f"{path.name} {sha256_file(path)}" for path in weight_files(folder)))
 
 
@@ -223,10 +226,7 @@ def _tensors_of(vlm: VLM) -> dict[str, Tensor]:
 def _fill(vlm: VLM, folder: Path) -> None:
     """Reads the matrices and the connector; refuses by name what is missing, surplus or misshapen."""
     path = folder / WEIGHTS
-    try:
-        read = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise BadInput(f"{path} is not a whole safetensors file ({error}): fetch or save it again.") from None
+    read = read_any(path)
     own = _tensors_of(vlm)
     problems = {
         "missing": sorted(own.keys() - read.keys()),
@@ -235,6 +235,7 @@ def _fill(vlm: VLM, folder: Path) -> None:
     }
     if told := [f"{what}: {few(names)}" for what, names in problems.items() if names]:
         raise BadInput(f"{path} does not hold an adapter of the model below it: {'; '.join(told)}.")
+    refuse_not_finite([name for name in own if not is_finite(read[name])], path)
     for name, tensor in own.items():
         tensor.copy_(read[name])
 
@@ -250,26 +251,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _read_facts(folder: Path) -> dict[str, Any]:
-    path = folder / FACTS_FILE
-    try:
-        facts = as_object((as_object(read_json(path)) or {}).get("adapter"))
-    except FileNotFoundError:
-        facts = None
-    if facts is None or not {"base", "base_sha256", "bits"} <= facts.keys():
-        raise BadInput(f"{path} does not say what model the adapter lies over: it was not written by seetell.")
-    return facts
-
-
 def _base_of(folder: Path, facts: dict[str, Any]) -> Path:
-    """The model below an adapter, where seetell.json says, if it is the same that it was trained over."""
-    base = folder / str(facts["base"])  # an absolute name stands alone
-    where = f'"base" in {folder / FACTS_FILE}'
-    if not base.is_dir():
-        raise BadInput(f"The model {base} that this adapter lies over is not there: put it back, or change {where}.")
+    """The model below an adapter, if it is the same that it was trained over."""
+    base = base_of(folder)
     if weights_hash(base) != facts["base_sha256"]:
         raise BadInput(
-            f"The model {base} has other weights than the adapter was trained over: put those back, or change {where}."
+            f"The model {base} has other weights than the adapter was trained over: put those back, or change "
+            f'"base" in {folder / FACTS_FILE}.'
         )
     return base
 

@@ -22,8 +22,10 @@ from transformers.initialization import no_init_weights
 from seetell.errors import BadInput, UsageError
 from seetell.files import write_json
 from seetell.model.connector import build_connector
+from seetell.model.folders import refuse_quantized
 from seetell.model.layouts import CONNECTORS, module_name_of_original, name_in_file, original_name
 from seetell.model.parts import folder_of, grow_vocabulary, load_language, load_vision, mean_row
+from seetell.model.published_lora import LoraOver
 from seetell.model.self_check import check_model
 from seetell.model.tensors import TensorFolder, read_bin, write_tensors
 from seetell.model.vlm import VLM
@@ -35,7 +37,7 @@ TOWER_FOLDER = "vision_tower"
 # What LLaVA adds to its language model's config; all else is the language model's.
 LLAVA_KEYS = re.compile(
     r"mm_.*|(un)?freeze_mm_.*|tune_mm_.*|use_mm_proj|image_.*|tokenizer_.*|max_sequence_length|s2.*"
-    r"|model_type|architectures|auto_map|transformers_version|_name_or_path|(torch_)?dtype|pretrain_.*"
+    r"|model_type|architectures|auto_map|transformers_version|_name_or_path|(torch_)?dtype|pretrain_.*|quantization.*"
 )
 
 
@@ -45,10 +47,21 @@ def is_original(config: Mapping[str, Any]) -> bool:
 
 
 def load_original(
-    folder: Path, *, image_id: int, vocabulary: int, vision: str | Path | None = None, dtype: torch.dtype | None = None
+    folder: Path,
+    *,
+    image_id: int,
+    vocabulary: int,
+    vision: str | Path | None = None,
+    dtype: torch.dtype | None = None,
+    base: Path | None = None,
 ) -> VLM:
-    """A model of this layout. `vision` takes the place of the tower that its config names."""
+    """A model of this layout. `vision` takes the place of the tower that its config names.
+
+    With a `base` the folder holds LoRA's matrices over it (`published_lora.py`).
+    """
     config = config_of(folder)
+    if base is None:  # else the config may tell of how the base was held in training
+        refuse_quantized(config, folder)
     tower_name = vision or _tower_of(config, folder)
     name, feature_layer, keep_cls = _connector_facts(config, folder)
     tower = load_vision(tower_name, dtype or "auto")
@@ -67,7 +80,7 @@ def load_original(
     )
     if not keep_cls and not vlm.drops_cls:
         raise BadInput(f"{folder} drops the first token of a tower without CLS, a patch: its config needs cls_patch.")
-    files = TensorFolder(folder)
+    files = TensorFolder(folder) if base is None else LoraOver(folder, base)
     names = {key: module_name_of_original(key) for key in files}
     held = {inside: key for key, inside in names.items() if inside is not None}
     tensors = {inside: files[key] for inside, key in held.items()}
@@ -207,7 +220,7 @@ def _connector_facts(config: Mapping[str, Any], where: Path) -> tuple[str, int, 
     unknown = {
         "mm_use_im_start_end": bool(config.get("mm_use_im_start_end")),
         "mm_patch_merge_type": config.get("mm_patch_merge_type", "flat") != "flat",
-        "image_aspect_ratio": config.get("image_aspect_ratio") == "anyres",
+        "image_aspect_ratio": config.get("image_aspect_ratio") not in (None, "", "pad", "square"),
         "s2": bool(config.get("s2")),
     }
     if asked := [f"{key} = {config[key]!r}" for key, is_asked in unknown.items() if is_asked]:

@@ -30,7 +30,10 @@ from transformers.utils.hub import cached_file
 from seetell.errors import BadInput, SeetellError, ServiceError
 from seetell.model.casting import cast_parameters
 from seetell.model.connector import build_connector
+from seetell.model.folders import refuse_quantized
 from seetell.model.self_check import check_model
+from seetell.model.tensors import is_finite, refuse_not_finite
+from seetell.model.tower import why_not_square
 from seetell.model.vlm import VLM
 from seetell.model.weights import processor_constants
 
@@ -78,8 +81,12 @@ def load_parts(
 def vision_config(name: str | Path) -> Any:
     """A vision tower's own config, also out of a model of pictures and texts."""
     with reading("vision tower", name):
-        config = AutoConfig.from_pretrained(name)
-    return getattr(config, "vision_config", config)
+        whole = AutoConfig.from_pretrained(name)
+    refuse_quantized(whole.to_dict(), name)
+    config = getattr(whole, "vision_config", whole)
+    if why := why_not_square(config):
+        raise BadInput(f"The vision tower {name} {why}.")
+    return config
 
 
 def load_vision(name: str | Path, dtype: torch.dtype | str) -> PreTrainedModel:
@@ -90,16 +97,25 @@ def load_vision(name: str | Path, dtype: torch.dtype | str) -> PreTrainedModel:
         family = families.get(kind.removesuffix("_vision_model"), AutoModel)
         tower, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True)
     _check_report(report, "vision tower", name)
+    _refuse_not_finite(tower, name)
     return tower
 
 
 def load_language(name: str | Path, dtype: torch.dtype | str) -> PreTrainedModel:
     """A decoder with its head; "auto": as stored."""
     with reading("language model", name):
+        config = AutoConfig.from_pretrained(name)
+    refuse_quantized(config.to_dict(), name)
+    with reading("language model", name):
         family: Any = AutoModelForCausalLM
         decoder, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True)
     _check_report(report, "language model", name)
+    _refuse_not_finite(decoder, name)
     return decoder
+
+
+def _refuse_not_finite(part: PreTrainedModel, name: str | Path) -> None:
+    refuse_not_finite([key for key, weight in part.named_parameters() if not is_finite(weight)], name)
 
 
 def grow_vocabulary(language: PreTrainedModel, vocabulary: int) -> None:

@@ -7,19 +7,20 @@ Reading is lazy: a tensor is read when it is asked for, so that two copies of a 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from seetell.errors import BadInput
 from seetell.files import read_json, write_json
 
+NAMED_AT_MOST = 6
 SHARD_SIZE = "5GB"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -87,6 +88,29 @@ def weight_files(folder: Path) -> list[Path]:
     raise BadInput(f"{folder} holds no weights ({SINGLE}, {INDEX} or pytorch_model.bin): is it a model's folder?")
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Whether every number is one; looked at as it is read, at some 10 GB a second."""
+    if not tensor.numel() or not tensor.is_floating_point() or tensor.is_meta:
+        return True
+    lowest, highest = torch.aminmax(tensor.detach())  # a NaN anywhere is both
+    return bool(torch.isfinite(lowest) & torch.isfinite(highest))
+
+
+def refuse_not_finite(names: Sequence[str], where: str | Path) -> None:
+    """A model with such weights would answer, in exclamation marks."""
+    if names:
+        raise BadInput(
+            f"The weights in {where} hold NaN or infinite numbers: {few(names)}. Fetch or save them again; a model "
+            "that was trained to such numbers is lost."
+        )
+
+
+def few(names: Sequence[str]) -> str:
+    """The first names of many, for a sentence."""
+    more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
+    return ", ".join(names[:NAMED_AT_MOST]) + more
+
+
 def read_bin(path: Path) -> dict[str, Tensor]:
     """A file of torch.save, through the reader that runs no code."""
     try:
@@ -96,6 +120,16 @@ def read_bin(path: Path) -> dict[str, Tensor]:
     if not isinstance(held, dict) or not all(isinstance(tensor, Tensor) for tensor in held.values()):
         raise BadInput(f"{path} holds something else than named tensors: it is not a file of weights.")
     return held
+
+
+def read_any(path: Path) -> dict[str, Tensor]:
+    """A file of tensors, of either kind."""
+    if path.suffix != ".safetensors":
+        return read_bin(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path} is not a whole safetensors file ({error}): fetch or save it again.") from None
 
 
 def write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -19,6 +19,18 @@ from transformers import CLIPVisionModel, PreTrainedModel, SiglipVisionModel
 from seetell.errors import UsageError
 
 
+def why_not_square(config: Any) -> str | None:
+    """Why a tower's config describes none that takes square pictures of one size, if it does not."""
+    for name in ("image_size", "patch_size", "hidden_size", "num_hidden_layers"):
+        if not isinstance(getattr(config, name, None), int):
+            kind = getattr(config, "model_type", "unknown")
+            return (
+                f"({kind}) says no single number for {name}: only towers that take square pictures of one size are "
+                "built here, such as openai/clip-vit-large-patch14-336 or google/siglip2-so400m-patch14-384"
+            )
+    return None
+
+
 def layers_used(vision: PreTrainedModel, feature_layer: int) -> int:
     """How many of the tower's layers lie before the hidden state of that number."""
     config: Any = vision.config

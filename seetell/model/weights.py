@@ -20,16 +20,14 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForCausalLM, LlavaConfig, PreTrainedConfig
 from transformers.initialization import no_init_weights
 
-from seetell.errors import BadInput, UsageError
+from seetell.errors import BadInput
 from seetell.files import as_object, read_json, write_json
 from seetell.model.connector import build_connector
+from seetell.model.folders import ADAPTER_CONFIG, refuse_quantized
 from seetell.model.layouts import COMPUTED, CONNECTORS, hub_name, module_name, name_in_file
 from seetell.model.self_check import check_model
-from seetell.model.tensors import TensorFolder, write_tensors
+from seetell.model.tensors import TensorFolder, few, is_finite, refuse_not_finite, write_tensors
 from seetell.model.vlm import VLM
-
-NAMED_AT_MOST = 6
-ADAPTER_CONFIG = "adapter_config.json"  # peft's, in the folder of what lies over a whole model
 
 
 def save_model(vlm: VLM, folder: str | Path, stop_ids: Sequence[int] = ()) -> None:
@@ -71,13 +69,6 @@ def load_model(folder: str | Path, dtype: torch.dtype | None = None, device: str
     return check_model(vlm.to(device).eval())
 
 
-def model_folder(name: str | Path) -> Path:
-    """The folder of a finished model, if it is there."""
-    if not Path(name).is_dir():
-        raise UsageError(f"There is no model folder {name}: give one that `seetell train` or `seetell import` wrote.")
-    return Path(name)
-
-
 def config_of(folder: Path) -> dict[str, Any]:
     """A folder's config.json, whatever kind of model it describes."""
     path = folder / "config.json"
@@ -97,9 +88,16 @@ def config_of(folder: Path) -> dict[str, Any]:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """A folder's config.json, of a kind that we can build."""
-    config = config_of(model_folder(folder))
-    if config.get("model_type") not in ("llava", "seetell"):
-        raise BadInput(f"{folder} holds a {config.get('model_type')!r} model, not a LLaVA: see seetell import --help.")
+    config = config_of(folder)
+    refuse_quantized(config, folder)
+    kind = config.get("model_type")
+    if "mm_vision_tower" in config:
+        raise BadInput(
+            f"{folder} is a {kind!r} model of the first LLaVA's layout: seetell import makes it one of ours."
+        )
+    if kind not in ("llava", "seetell") or config.get("image_grid_pinpoints"):
+        tiles = "which cuts a picture into tiles, " if config.get("image_grid_pinpoints") else ""
+        raise BadInput(f"{folder} holds a {kind!r} model, {tiles}not a LLaVA-1 or 1.5: see seetell import --help.")
     return config
 
 
@@ -233,7 +231,13 @@ def fill(
     kinds = {name: buffer.dtype for name, buffer in vlm.named_buffers()} | dict.fromkeys(
         dict(vlm.named_parameters()), dtype
     )
-    ready = {name: tensors[name].to(kinds.get(name) or tensors[name].dtype) for name in own}
+    ready: dict[str, Tensor] = {}
+    broken: list[str] = []
+    for name in own:
+        tensor = tensors[name]
+        broken += [] if is_finite(tensor) else [called(name)]
+        ready[name] = tensor.to(kinds.get(name) or tensor.dtype)
+    refuse_not_finite(broken, where)
     # Assigning rather than copying keeps each tensor's own type, and one copy of it in memory.
     vlm.load_state_dict(ready, strict=False, assign=True)
     if is_tied(vlm):
@@ -248,12 +252,6 @@ def _check_tied_head(vlm: VLM, tensors: dict[str, Tensor], where: Path) -> None:
     table = tensors.get(_weight_name(vlm, vlm.embedding))
     if table is not None and not torch.equal(head, table):
         raise BadInput(f"{where} says tie_word_embeddings, but its head is not its embedding: correct its config.")
-
-
-def few(names: Sequence[str]) -> str:
-    """The first names of many, for a sentence."""
-    more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
-    return ", ".join(names[:NAMED_AT_MOST]) + more
 
 
 def _drop_identity(tensors: dict[str, Tensor], where: Path, called: Callable[[str], str]) -> None:

@@ -6,7 +6,6 @@ random and it can have fewer layers: what a step costs there can be timed.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, LlavaConfi
 from seetell.encode.tokenizer import Tokenizer
 from seetell.errors import BadInput
 from seetell.model.connector import build_connector
+from seetell.model.folders import model_folder, whole_folder
 from seetell.model.parts import ROWS_MULTIPLE, reading, vision_config
 from seetell.model.vlm import VLM
 from seetell.model.weights import read_config
@@ -62,7 +62,7 @@ def _configs(model: Model, vocabulary: int) -> tuple[Any, Any, str, int, bool]:
         if vocabulary > language.vocab_size:
             language.vocab_size = -(-vocabulary // ROWS_MULTIPLE) * ROWS_MULTIPLE
         return vision_config(model.vision), language, model.connector, model.feature_layer, model.keep_cls
-    config = read_config(Path(model.start))
+    config = read_config(whole_folder(model_folder(model.start)))
     try:
         whole: Any = LlavaConfig(vision_config=dict(config["vision_config"]), text_config=dict(config["text_config"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:

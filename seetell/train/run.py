@@ -35,6 +35,7 @@ from seetell.encode.processor import Processor
 from seetell.errors import SeetellError, UsageError
 from seetell.files import MANIFEST, read_json, write_json
 from seetell.model.adapter import save_adapter
+from seetell.model.folders import model_folder
 from seetell.model.limits import Limit, longest_document
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, save_model
@@ -281,7 +282,7 @@ class _Run:
             processor.save(writing)
             if isinstance(trained, VLM):
                 bits = 16 if stage.lora is None else stage.lora.bits
-                save_adapter(trained, writing, self.below(name) or Path(self.recipe.model.start), bits)
+                save_adapter(trained, writing, self.below(name) or model_folder(self.recipe.model.start), bits)
             else:
                 whole = with_learned(self.load(name), trained, type_of_learning(stage))
                 save_model(whole, writing, stop_ids=sorted(processor.stop_ids))

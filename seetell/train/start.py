@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +13,16 @@ from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import OWN
 from seetell.encode.processor import Processor, template_named
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
-from seetell.errors import BadInput, UsageError
+from seetell.errors import BadInput
 from seetell.files import FACTS_FILE, as_object, read_json
-from seetell.model.adapter import add_lora, left_out
+from seetell.model.adapter import add_lora, left_out, load_whole
 from seetell.model.casting import cast_parameters, frozen_matrices, place_parameters
 from seetell.model.connector import slots
+from seetell.model.folders import model_folder, whole_folder
 from seetell.model.fp8 import check_fp8, freeze_in_fp8
 from seetell.model.parts import load_parts, vision_config
 from seetell.model.vlm import VLM
-from seetell.model.weights import load_model, read_config
+from seetell.model.weights import read_config
 from seetell.train.optimizer import choose_what_learns
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import Model, Recipe, Stage
@@ -32,7 +32,7 @@ def start_model(recipe: Recipe, device: str | torch.device = "cpu") -> VLM:
     """The model before its first step: from the parts with a fresh connector, or a finished folder as it is stored."""
     model = recipe.model
     if model.start:
-        return load_model(_start_folder(model), device=device)
+        return load_whole(model_folder(model.start), device=device)
     tokenizer = load_tokenizer(model.language)
     return load_parts(
         model.vision,
@@ -123,7 +123,7 @@ def stage_processor(model: Model, stage: Stage, vlm: VLM) -> Processor:
 def planning_processor(model: Model, stage: Stage) -> Processor:
     """The same for counting tokens: made from the parts' configs, without any weight."""
     if model.start:
-        whole = read_config(_start_folder(model))
+        whole = read_config(whole_folder(model_folder(model.start)))
         try:
             side_px, patch_px = (int(whole["vision_config"][name]) for name in ("image_size", "patch_size"))
         except (KeyError, TypeError, ValueError) as error:
@@ -138,22 +138,13 @@ def planning_processor(model: Model, stage: Stage) -> Processor:
 
 def model_tokenizer(model: Model) -> Tokenizer:
     """The tokenizer of the language model, or of the finished model to go on from."""
-    return load_tokenizer(_start_folder(model) if model.start else model.language)
-
-
-def _start_folder(model: Model) -> Path:
-    if not Path(model.start).is_dir():
-        raise UsageError(
-            f"There is no model folder {model.start} to start from: name one that `seetell train` or `seetell import` "
-            "wrote, with --set model.start=FOLDER."
-        )
-    return Path(model.start)
+    return load_tokenizer(model_folder(model.start) if model.start else model.language)
 
 
 def _tell_other_words(model: Model, stage: Stage) -> None:
     """Says when a model is to go on in other words, or with pictures cut otherwise, than it was tuned in."""
-    path = Path(model.start) / FACTS_FILE
-    if not model.start or not path.exists():
+    path = model_folder(model.start) / FACTS_FILE if model.start else None
+    if path is None or not path.exists():
         return
     facts = as_object(read_json(path)) or {}
     for knob, was, now in (

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 SLOTS = 64
-OUR_FACTS = "seetell.json"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -173,12 +172,11 @@ def _answerer(
         path = Path(rest)
         yield FileAnswerer(path), {"kind": "answers", "sha256": sha256_file(path)}
     else:
-        yield _checkpoint(spec, folder, task, device, dtype)
+        yield _checkpoint(spec, task, device, dtype)
 
 
-def _checkpoint(spec: str, folder: Path, task: Task, device: str, dtype: str) -> tuple[Answerer, dict[str, Any]]:
-    """A model folder or hub name, a LLaVA or BLIP-2: what it is, its config says. One that seetell did not write is
-    imported first, beside its run."""
+def _checkpoint(spec: str, task: Task, device: str, dtype: str) -> tuple[Answerer, dict[str, Any]]:
+    """Whatever `model/folders.py` knows, or a BLIP-2: what it is, its config says."""
     from seetell.infer.sampling import Sampling
 
     settings = Sampling(max_new_tokens=task.max_new_tokens)
@@ -189,18 +187,13 @@ def _checkpoint(spec: str, folder: Path, task: Task, device: str, dtype: str) ->
         return Blip2Answerer(spec, settings.max_new_tokens, device, dtype), {"kind": "blip-2", **about}
     from seetell.infer.answerers import OurAnswerer
     from seetell.infer.loading import load
+    from seetell.model.folders import ADAPTER_CONFIG, CONFIG, is_adapter, model_folder
 
-    source = Path(spec)
-    if not (source / OUR_FACTS).is_file() and (source.is_dir() or HUB_NAME.fullmatch(spec)):
-        from seetell.verbs.importing import import_model
-
-        source = folder / "imported"
-        if not (source / OUR_FACTS).is_file():
-            import_model(spec, source)
-    model = load(source, device, dtype, slots=SLOTS)
-    ours = as_object(read_json(source / OUR_FACTS)) or {}
-    about |= {"template": ours.get("template"), "image_mode": ours.get("image_mode")}
-    about["config_sha256"] = sha256_file(source / "config.json")[:16]
+    folder = model_folder(spec)
+    model = load(folder, device, dtype, slots=SLOTS)
+    processor = model.engine.processor
+    about |= {"template": processor.template.name, "image_mode": processor.image_processor.mode}
+    about["config_sha256"] = sha256_file(folder / (ADAPTER_CONFIG if is_adapter(folder) else CONFIG))[:16]
     return OurAnswerer(model.engine, settings, slug(spec)), {"kind": "seetell", **about}
 
 

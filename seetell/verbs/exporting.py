@@ -12,10 +12,12 @@ from seetell.console import say
 from seetell.encode.processor import Processor
 from seetell.errors import UsageError
 from seetell.files import write_atomic
-from seetell.model.adapter import load_any, merge
+from seetell.infer.reading import read_model
+from seetell.model.adapter import merge
+from seetell.model.folders import model_folder
 from seetell.model.original import TOWER_FOLDER, save_original
 from seetell.model.vlm import VLM
-from seetell.model.weights import is_llava, model_folder, save_model
+from seetell.model.weights import is_llava, save_model
 from seetell.publish import publish, refuse_filled
 from seetell.verbs.importing import carry
 
@@ -51,7 +53,8 @@ def export_model(model: str | Path, to: str, out: str | Path) -> Path:
         raise UsageError(f"There is no layout {to!r}: choose {' or '.join(WRITERS)}.")
     refuse_filled(out)
     source = model_folder(model)
-    vlm, processor = merge(load_any(source)), Processor.load(source)
+    vlm, processor = read_model(source)
+    vlm = merge(vlm)
     with publish(out) as writing:
         WRITERS[to](vlm, processor, writing)
         processor.save(writing)

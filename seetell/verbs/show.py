@@ -19,8 +19,11 @@ from seetell.console import marked
 from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
 from seetell.errors import BadInput, UsageError
+from seetell.files import FACTS_FILE
+from seetell.infer.reading import open_processor
+from seetell.model.folders import model_folder, whole_folder
 from seetell.model.limits import longest_document
-from seetell.model.weights import model_folder
+from seetell.model.weights import read_config
 from seetell.pictures import name_of, open_picture
 from seetell.sources.conversations import is_data, read_conversations
 from seetell.text import shortened
@@ -38,7 +41,8 @@ def show(source: str, *, id: str = "", template: str = "", model: str = "", imag
     `images` is the folder of a conversation file's pictures, else they lie beside it.
     """
     if model:
-        model_folder(model)
+        model = str(model_folder(model))
+        read_config(whole_folder(Path(model)))  # refuses what is no model of ours as other verbs do
     if images is not None and not is_data(source):
         raise UsageError(f"{source} is a recipe and names its own folders of pictures: leave --images out.")
     results = Console(highlight=False)
@@ -48,9 +52,8 @@ def show(source: str, *, id: str = "", template: str = "", model: str = "", imag
         if conversation is not None:
             found = True
             own = model and not template and name == source  # a finished model reads data in its own template
-            processor = Processor.load(model) if own else planning_processor(parts, stage)
-            if not model or (Path(model) / "config.json").exists():  # an adapter's folder has none
-                stage = within(stage, longest_document(language_config(parts)), name)
+            processor = _own_processor(model, stage) if own else planning_processor(parts, stage)
+            stage = within(stage, longest_document(language_config(parts)), name)
             _print(results, name, conversation, stage, processor)
     if not found:
         raise UsageError(f"There is no {id!r} in {source}.")
@@ -71,6 +74,13 @@ def _print(results: Console, name: str, conversation: Conversation, stage: Stage
     pieces = list(sample_pieces(sample, processor))
     plain = Text("".join(f"⟦{text}⟧" if learnt else text for text, learnt in pieces))
     results.print(marked(pieces) if results.is_terminal else plain, soft_wrap=True)
+
+
+def _own_processor(model: str, stage: Stage) -> Processor:
+    """A finished model's own, in its own template."""
+    if (Path(model) / FACTS_FILE).exists():
+        return Processor.load(model)
+    return open_processor(Path(model), planning_processor(Model(start=model), stage).slots_per_image)
 
 
 def _stages(source: str, template: str, model: str, images: str | Path | None) -> Iterator[tuple[str, Stage, Model]]:

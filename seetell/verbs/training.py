@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seetell.config import apply_sets, load_recipe
 from seetell.errors import ConfigError
+from seetell.model.folders import model_folder
 from seetell.publish import output_folder
 from seetell.train.recipe import Recipe
 
@@ -69,4 +70,8 @@ def resolve(recipe: str | Path | Recipe, sets: Sequence[str] = ()) -> Recipe:
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     if not isinstance(loaded, Recipe):
         raise ConfigError(f"RECIPE in {recipe} is a {type(loaded).__name__}; it must be a seetell.train.recipe.Recipe")
-    return apply_sets(loaded, sets)
+    recipe = apply_sets(loaded, sets)
+    start = Path(recipe.model.start).expanduser()
+    if recipe.model.start and start.exists() and (folder := model_folder(start)) != Path(recipe.model.start):
+        recipe = replace(recipe, model=replace(recipe.model, start=str(folder)))  # a name on the hub stays a name
+    return recipe

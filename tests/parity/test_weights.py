@@ -334,7 +334,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
         export_model(tmp_path, "onnx", tmp_path / "out")
     with pytest.raises(BadInput, match=r"no config\.json"):
         import_model(tmp_path, tmp_path / "out")
-    with pytest.raises(BadInput, match="no name on the hub"):
+    with pytest.raises(UsageError, match="no name on the hub"):
         import_model(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(ServiceError, match="nor is it in the hub's cache"):
         import_model("nobody/nothing", tmp_path / "out")

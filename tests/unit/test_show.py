@@ -14,6 +14,7 @@ from seetell.train.show import sample_pieces
 from seetell.types import Conversation, Image, Turn
 from seetell.verbs.show import show
 from tests.tiny import tiny_data, tiny_tokenizer
+from tests.tiny_folders import write_whole
 
 
 @pytest.fixture
@@ -32,11 +33,9 @@ def test_pieces_spell_the_whole_sample_and_mark_the_answers(processor: Processor
     assert "".join(text for text, _ in pieces).endswith("USER: <image × 4>\nWie heißt 猫? ASSISTANT: Katze 🐱.</s>")
 
 
-def test_a_finished_model_shows_data_in_its_own_template(
-    processor: Processor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finished_model_shows_data_in_its_own_template(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, tune = tiny_data(tmp_path, 2)
-    processor.save(tmp_path / "model")
+    write_whole(tmp_path / "model", tmp_path)
     show(tune, id="t1", model=str(tmp_path / "model"))
     out = capsys.readouterr().out
     assert out.startswith(f"{tune} · t1 · vicuna-v1 · ")

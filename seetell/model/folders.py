@@ -1,0 +1,148 @@
+"""Which folder is meant by a model's name: asked here by every verb that takes a model.
+
+    a model's folder      config.json and weights
+    an adapter's folder   adapter_config.json, and in seetell.json the model that it lies over
+    a run's folder        what `seetell train --out` names: its model is taken
+    a name on the hub     fetched, or with `HF_HUB_OFFLINE` looked for in the hub's cache
+
+What lies in the folder is told by its config, never by its name. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seetell.console import say
+from seetell.errors import BadInput, ServiceError, UsageError
+from seetell.files import FACTS_FILE, MANIFEST, as_object, read_json
+
+CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"  # peft's, in the folder of what lies over a whole model
+PROJECTOR = "mm_projector.bin"  # stage 1's of the first LLaVA
+NOT_LORA = "non_lora_trainables.bin"  # the connector beside LoRA's matrices, as the first LLaVA leaves it
+WHOLE = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_WORDS = ["*.json", "*.model", "*.jinja", "*.txt"]
+_WEIGHTS = ["*.safetensors", NOT_LORA]
+_OLD_WEIGHTS = ["pytorch_model*.bin", "adapter_model.bin", PROJECTOR]
+_NOT_THE_MODEL = ["checkpoint-*/*", "global_step*/*"]  # what training left beside it
+
+
+def model_folder(name: str | Path) -> Path:
+    """The folder of the model that is meant; what is none is refused in a sentence."""
+    folder = located(name)
+    if folder.is_file():
+        raise UsageError(f"{name} is a file: give the folder that it lies in.")
+    if (folder / CONFIG).exists():
+        if (folder / ADAPTER_CONFIG).exists() and not has_weights(folder):
+            importing = f"seetell import {name} --base {base_named(folder) or 'BASE'} --out FOLDER"
+            raise BadInput(f"{folder} holds LoRA's matrices as the first LLaVA writes them: merge them ({importing}).")
+        return folder
+    if is_adapter(folder):
+        return folder
+    if not _is_run(folder):
+        raise BadInput(f"{folder} has no {CONFIG}: it is not a model's folder.")
+    if (folder / "model" / MANIFEST).is_file():
+        say(f"{name} is a run: its model is {folder / 'model'}.")
+        return folder / "model"
+    aligned = folder / "aligned"
+    instead = f"give {aligned}, which is aligned only, or train it to its end" if aligned.is_dir() else "train it first"
+    raise UsageError(f"{folder} is a run that has no finished model: {instead}.")
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter and no whole model."""
+    return (folder / ADAPTER_CONFIG).is_file() and not (folder / CONFIG).exists()
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds weights of a whole model."""
+    return any((folder / name).exists() for name in WHOLE)
+
+
+def adapter_facts(folder: Path) -> dict[str, Any]:
+    """What seetell.json says of an adapter."""
+    path = folder / FACTS_FILE
+    try:
+        facts = as_object((as_object(read_json(path)) or {}).get("adapter"))
+    except FileNotFoundError:
+        facts = None
+    if facts is None or not {"base", "base_sha256", "bits"} <= facts.keys():
+        raise BadInput(f"{path} does not say what model the adapter lies over: it was not written by seetell.")
+    return facts
+
+
+def base_of(folder: Path) -> Path:
+    """The model below an adapter, where seetell.json says."""
+    base = folder / str(adapter_facts(folder)["base"])  # an absolute name stands alone
+    if not base.is_dir():
+        where = f'"base" in {folder / FACTS_FILE}'
+        raise BadInput(f"The model {base} that this adapter lies over is not there: put it back, or change {where}.")
+    return base
+
+
+def whole_folder(folder: Path) -> Path:
+    """A whole model's folder itself, or the one below an adapter: where config.json is."""
+    while is_adapter(folder):
+        folder = base_of(folder)
+    return folder
+
+
+def base_named(folder: Path) -> str:
+    """What peft's config calls the model below an adapter; often a path on the machine of whoever trained it."""
+    return str((as_object(read_json(folder / ADAPTER_CONFIG)) or {}).get("base_model_name_or_path") or "")
+
+
+def located(name: str | Path) -> Path:
+    """What that name stands for on this machine: a path, or a folder of the hub's cache that is filled first."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    if not _HUB_NAME.fullmatch(str(name)):
+        raise UsageError(
+            f"There is no model folder {name}, and it is no name on the hub: give one that `seetell train` or "
+            "`seetell import` wrote."
+        )
+    return _fetched(str(name))
+
+
+def _fetched(name: str) -> Path:
+    """A model from the hub: what turns words into ids, and the weights; torch's own files where no others are."""
+    from huggingface_hub import snapshot_download  # here because its import is slow
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        wanted = [*_WORDS, *_WEIGHTS]
+        folder = Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=_NOT_THE_MODEL))
+        if not any(folder.glob("*.safetensors")):
+            wanted += _OLD_WEIGHTS
+            folder = Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=_NOT_THE_MODEL))
+    except HFValidationError:
+        raise UsageError(f"There is no model folder {name}, and it is no name on the hub.") from None
+    except LocalEntryNotFoundError:
+        raise ServiceError(f"There is no folder {name}, nor is it in the hub's cache, and no hub answers.") from None
+    except HfHubHTTPError as error:
+        reason = str(error).splitlines()[0]
+        raise ServiceError(f"There is no folder {name}, and the hub did not give it: {reason}") from error
+    return folder
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "recipe.json").exists() and (folder / "run.json").exists()
+
+
+def refuse_quantized(config: Mapping[str, Any], where: str | Path) -> None:
+    """Weights in few bits need the arithmetic of whoever made them; they are refused by its name."""
+    for part in (config, config.get("text_config"), config.get("vision_config")):
+        for key in ("quantization_config", "quantization"):
+            if settings := (as_object(part) or {}).get(key):
+                held = as_object(settings) or {}
+                loaded = [name for name in ("load_in_4bit", "load_in_8bit") if held.get(name)]
+                kind = held.get("quant_method") or ", ".join(loaded) or "unknown"
+                raise BadInput(
+                    f"{where} is quantized ({kind}), and such weights are not read here: take the model that it was "
+                    "made from."
+                )

@@ -1,0 +1,279 @@
+"""Model folders as others publish them: imported as they are, or refused by name."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from seetell.encode.processor import Processor
+from seetell.errors import BadInput, UsageError
+from seetell.infer.reading import read_model
+from seetell.model.adapter import load_any, lora_parameters
+from seetell.model.parts import load_language, load_vision
+from seetell.model.weights import load_model, own_tensors, save_model
+from seetell.verbs.importing import import_model
+from tests.tiny_folders import change_json, write_adapter, write_whole
+from tests.tiny_layouts import TEXT_ROWS, as_hub, as_original, same, tensors_in, theirs, write_tower
+from tests.tiny_models import tiny_language, tiny_vlm
+from tests.tiny_tokenizers import byte_level_hf
+
+QUANTIZED: dict[str, dict[str, object]] = {
+    "awq": {"quant_method": "awq", "bits": 4},
+    "gptq": {"quant_method": "gptq", "bits": 4},
+    "bitsandbytes": {"quant_method": "bitsandbytes", "load_in_4bit": True},
+    "load_in_8bit": {"load_in_8bit": True},
+    "fp8": {"quant_method": "fp8"},
+    "compressed-tensors": {"quant_method": "compressed-tensors", "format": "float-quantized"},
+}
+
+
+def add_projector(folder: Path, held: dict[str, Tensor]) -> None:
+    names = {"linear_1": "0", "linear_2": "2"}
+    connector = {name.split(".", 1)[1]: tensor for name, tensor in held.items() if name.startswith("connector.")}
+    torch.save(
+        {f"model.mm_projector.{names[name[:8]]}{name[8:]}": tensor for name, tensor in connector.items()},
+        folder / "mm_projector.bin",
+    )
+
+
+def test_whole_weights_win_over_the_connector_beside_them(tmp_path: Path) -> None:
+    """As liuhaotian/llava-v1.5-7b lies on the hub."""
+    expected = as_original(tmp_path / "source", "llava_llama", "mlp2", False)
+    add_projector(tmp_path / "source", expected)
+    found = own_tensors(load_model(import_model(tmp_path / "source", tmp_path / "out")))
+    assert same(
+        {
+            name: tensor[:TEXT_ROWS] if "embed" in name or "lm_head" in name else tensor
+            for name, tensor in found.items()
+        },
+        expected,
+    )
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """A hub whose models lie in folders; what is fetched is copied, and only what the patterns name."""
+    models: dict[str, Path] = {}
+
+    def download(name: str, *, allow_patterns: Sequence[str], ignore_patterns: Sequence[str] = ()) -> str:
+        cache = tmp_path / "cache" / name
+        for path in models[name].rglob("*"):
+            inside = path.relative_to(models[name]).as_posix()
+            wanted = any(fnmatch.fnmatch(inside, pattern) for pattern in allow_patterns)
+            if path.is_file() and wanted and not any(fnmatch.fnmatch(inside, each) for each in ignore_patterns):
+                (cache / inside).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, cache / inside)
+        return str(cache)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    return models
+
+
+def test_a_first_release_is_fetched_by_name_with_its_weights(tmp_path: Path, hub: dict[str, Path]) -> None:
+    source = tmp_path / "source"
+    add_projector(source, as_original(source, "llava_llama", "mlp2", False))
+    (source / "checkpoint-5").mkdir()
+    shutil.copyfile(source / "config.json", source / "checkpoint-5" / "config.json")
+    hub["liuhaotian/llava-v1.5-7b"] = source
+    import_model("liuhaotian/llava-v1.5-7b", tmp_path / "named")
+    import_model(source, tmp_path / "placed")
+    assert same(tensors_in(tmp_path / "named"), tensors_in(tmp_path / "placed"))
+    assert not (tmp_path / "cache" / "liuhaotian" / "llava-v1.5-7b" / "checkpoint-5").exists()
+
+
+def test_safetensors_are_fetched_alone(tmp_path: Path, hub: dict[str, Path]) -> None:
+    as_hub(tmp_path / "source", theirs())
+    (tmp_path / "source" / "pytorch_model.bin").touch()
+    hub["llava-hf/llava-1.5-7b-hf"] = tmp_path / "source"
+    import_model("llava-hf/llava-1.5-7b-hf", tmp_path / "out")
+    assert not (tmp_path / "cache" / "llava-hf" / "llava-1.5-7b-hf" / "pytorch_model.bin").exists()
+
+
+# ---------------------------------------------------------------------------------------- LoRA of the first LLaVA
+
+
+def write_published_lora(folder: Path, base: Path, form: str) -> dict[str, Tensor]:
+    """A LoRA folder over the language model in `base`, as the first LLaVA leaves it; gives the tensors it makes."""
+    vlm = tiny_vlm(vocabulary=TEXT_ROWS, image_id=0).half()
+    vlm.language.save_pretrained(base)
+    byte_level_hf().save_pretrained(base)
+    expected = as_original(folder, "llava_llama", "mlp2", False)
+    for path in (*folder.glob("pytorch_model*"), *folder.glob("*token*"), *folder.glob("special*")):
+        path.unlink()
+    generator = torch.Generator().manual_seed(7)
+    matrices: dict[str, Tensor] = {}
+    for name, tensor in expected.items():
+        if name.startswith("language.model.layers.") and "proj" in name:
+            rows, columns = tensor.shape
+            a = torch.randn(4, columns, generator=generator)
+            b = 0.1 * torch.randn(rows, 4, generator=generator)
+            key = f"base_model.model.{name.removeprefix('language.').removesuffix('.weight')}"
+            matrices |= {f"{key}.lora_A.weight": a, f"{key}.lora_B.weight": b}
+            expected[name] = (tensor.double() + 8 / 4 * (b.double() @ a.double())).half()
+    tower = "base_model.model.model.vision_tower.vision_tower.vision_model.encoder.layers.0.self_attn.q_proj"
+    matrices |= {f"{tower}.lora_A.weight": torch.ones(4, 24), f"{tower}.lora_B.weight": torch.zeros(24, 4)}
+    whole = {
+        f"base_model.model.model.mm_projector.{number}.{kind}": expected[f"connector.linear_{layer}.{kind}"]
+        for number, layer in ((0, 1), (2, 2))
+        for kind in ("weight", "bias")
+    }
+    torch.save({name: tensor.to(torch.bfloat16) for name, tensor in whole.items()}, folder / "non_lora_trainables.bin")
+    for name in expected:
+        if name.startswith("connector."):
+            expected[name] = expected[name].to(torch.bfloat16).half()
+    if form == "bin":
+        torch.save(matrices, folder / "adapter_model.bin")
+    else:
+        save_file(matrices, folder / "adapter_model.safetensors")
+    facts = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "base_model_name_or_path": "lmsys/vicuna-7b-v1.5"}
+    (folder / "adapter_config.json").write_text(json.dumps(facts))
+    change_json(folder / "config.json", quantization_config={"load_in_4bit": True})  # of training, not of these files
+    return expected
+
+
+@pytest.mark.parametrize("form", ["bin", "safetensors"])
+def test_a_published_lora_is_merged_into_its_base(tmp_path: Path, hub: dict[str, Path], form: str) -> None:
+    source, base = tmp_path / "llava-v1.5-7b-lora", tmp_path / "vicuna"
+    expected = write_published_lora(source, base, form)
+    with pytest.raises(UsageError, match=r"say --base, the model .* calls it lmsys/vicuna-7b-v1\.5"):
+        import_model(source, tmp_path / "out")
+    with pytest.raises(BadInput, match=r"merge them \(seetell import .* --base lmsys/vicuna-7b-v1\.5"):
+        read_model(source)
+    hub |= {"liuhaotian/llava-v1.5-7b-lora": source, "lmsys/vicuna-7b-v1.5": base}
+    import_model("liuhaotian/llava-v1.5-7b-lora", tmp_path / "out", base="lmsys/vicuna-7b-v1.5")
+    found = own_tensors(load_model(tmp_path / "out"))
+    for name in ("language.model.embed_tokens.weight", "language.lm_head.weight"):
+        found[name] = found[name][:TEXT_ROWS]
+    assert same(found, expected)
+    assert Processor.load(tmp_path / "out").image_processor.mode == "pad"
+
+
+def test_a_lora_that_cannot_be_merged_is_told(tmp_path: Path) -> None:
+    source, base = tmp_path / "source", tmp_path / "base"
+    write_published_lora(source, base, "bin")
+    out = tmp_path / "out"
+
+    def told(match: str, **parts: str) -> None:
+        with pytest.raises((BadInput, UsageError), match=match):
+            import_model(source, out, **{"base": str(base), **parts})
+        assert not out.exists()
+
+    change_json(source / "adapter_config.json", use_dora=True)
+    told("use_dora = True, which is not built here")
+    change_json(source / "adapter_config.json", use_dora=False)
+    change_json(base / "config.json", quantization_config={"quant_method": "awq"})
+    told(r"base is quantized \(awq\)")
+    change_json(base / "config.json", quantization_config=None)
+    tiny_language("llama", vocabulary=TEXT_ROWS).save_pretrained(tmp_path / "deeper")
+    tensors = tensors_in(tmp_path / "deeper")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, tmp_path / "deeper" / "model.safetensors")
+    byte_level_hf().save_pretrained(tmp_path / "deeper")
+    told(r"deeper is not the base .* it lacks model\.layers\.1\.mlp\.up_proj\.weight", base=str(tmp_path / "deeper"))
+    (source / "non_lora_trainables.bin").unlink()
+    told(r"has no non_lora_trainables\.bin, where its connector would be")
+    as_original(tmp_path / "whole", "llava_llama", "mlp2", False)
+    with pytest.raises(UsageError, match="leave --base out"):
+        import_model(tmp_path / "whole", out, base=str(base))
+
+
+def test_our_own_adapter_is_imported_as_the_whole_model_it_makes(tmp_path: Path) -> None:
+    base = write_whole(tmp_path / "base", tmp_path / "world")
+    write_adapter(tmp_path / "adapter", base)
+    import_model(tmp_path / "adapter", tmp_path / "out")
+    assert not lora_parameters(load_model(tmp_path / "out"))
+    key = "language.model.layers.0.mlp.up_proj.weight"
+    assert not torch.equal(own_tensors(load_model(tmp_path / "out"))[key], own_tensors(load_model(base))[key])
+
+
+# ---------------------------------------------------------------------------------------- refused by name
+
+
+@pytest.mark.parametrize("kind", QUANTIZED)
+def test_quantized_weights_are_refused_by_name(tmp_path: Path, kind: str) -> None:
+    as_original(tmp_path / "original", "llava_llama", "mlp2", False)
+    as_hub(tmp_path / "hub", theirs())
+    write_tower(tmp_path / "tower")
+    tiny_language().save_pretrained(tmp_path / "language")
+    for name in ("original", "hub", "tower", "language"):
+        change_json(tmp_path / name / "config.json", quantization_config=QUANTIZED[kind])
+    told = rf"is quantized \({kind}\)"
+    for name in ("original", "hub"):
+        with pytest.raises(BadInput, match=told):
+            import_model(tmp_path / name, tmp_path / "out")
+        with pytest.raises(BadInput, match=told):
+            read_model(tmp_path / name)
+    with pytest.raises(BadInput, match=told):
+        load_vision(tmp_path / "tower", torch.float32)
+    with pytest.raises(BadInput, match=told):
+        load_language(tmp_path / "language", torch.float32)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16])
+def test_numbers_that_are_none_are_refused_at_load(tmp_path: Path, number: float, kind: torch.dtype) -> None:
+    vlm = tiny_vlm().to(kind)
+    save_model(vlm, tmp_path / "model")
+    load_model(tmp_path / "model")
+    with torch.no_grad():
+        vlm.connector.get_parameter("linear_2.bias")[3] = number
+    save_model(vlm, tmp_path / "model")
+    told = r"hold NaN or infinite numbers: multi_modal_projector\.linear_2\.bias"
+    with pytest.raises(BadInput, match=told):
+        load_model(tmp_path / "model")
+
+
+def test_numbers_that_are_none_are_refused_in_parts_and_adapters(tmp_path: Path) -> None:
+    language, tower = tiny_language(), write_tower(tmp_path / "tower")
+    with torch.no_grad():
+        language.get_parameter("model.norm.weight")[0] = float("nan")
+    language.save_pretrained(tmp_path / "language")
+    with pytest.raises(BadInput, match=r"NaN or infinite numbers: model\.norm\.weight"):
+        load_language(tmp_path / "language", torch.float32)
+    tensors = tensors_in(tower)
+    name = next(name for name in tensors if name.endswith("layer_norm1.weight"))
+    tensors[name][0] = float("-inf")
+    save_file(tensors, tower / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadInput, match=r"NaN or infinite numbers: .*layer_norm1"):
+        load_vision(tower, torch.float32)
+    adapter = write_adapter(tmp_path / "adapter", write_whole(tmp_path / "base", tmp_path / "world"))
+    tensors = tensors_in(adapter)
+    name = next(name for name in tensors if "lora_B" in name)
+    tensors[name][0, 0] = float("nan")
+    save_file(tensors, adapter / "adapter_model.safetensors")
+    with pytest.raises(BadInput, match=r"NaN or infinite numbers: .*lora_B"):
+        load_any(adapter)
+
+
+@pytest.mark.parametrize("aspect", ["anyres", "anyres_max_9", "highres"])
+def test_first_releases_of_tiles_are_refused_not_squared(tmp_path: Path, aspect: str) -> None:
+    as_original(tmp_path / "source", "llava_llama", "mlp2", False, aspect)
+    change_json(tmp_path / "source" / "config.json", image_grid_pinpoints=[[336, 672], [672, 336]])
+    with pytest.raises(BadInput, match=f"image_aspect_ratio = '{aspect}', which is not built here"):
+        import_model(tmp_path / "source", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model_type": "llava_next", "image_grid_pinpoints": [[336, 672]]},
+        {"model_type": "llava_onevision", "image_grid_pinpoints": [[384, 768]], "vision_aspect_ratio": "anyres_max_9"},
+        {"image_grid_pinpoints": [[336, 672]]},
+    ],
+)
+def test_tiles_in_transformers_layout_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    as_hub(tmp_path / "source", theirs())
+    change_json(tmp_path / "source" / "config.json", **changes)
+    kind = changes.get("model_type", "llava")
+    with pytest.raises(BadInput, match=f"holds a '{kind}' model, which cuts a picture into tiles"):
+        import_model(tmp_path / "source", tmp_path / "out")
