@@ -86,9 +86,10 @@ def _plan_stage(
     machine = pick_device(device)
     vlm = outline(recipe.model, tokenizer)
     shapes = shapes_of(vlm)
-    limit = longest_document(vlm.language.config)
     missing = why_not_run(stage, vlm, machine)
+    limit, asked = longest_document(vlm.language.config), stage.max_tokens
     stage = within(stage, limit, name)
+    why = limit.why if limit is not None and limit.tokens < asked else "the recipe says so"
     samples = read_samples(stage, planning_processor(recipe.model, stage), recipe.seed, name)
     planned = stage_plan(stage, samples, recipe.seed, tokenizer.image_id)
     counted = count(samples, planned, stage.cache_features)
@@ -115,7 +116,10 @@ def _plan_stage(
         pace=pace,
         hours=pace.seconds(executed, counted.counts.steps, learning) / 3600,
         offers=_offers(stage, vlm, counted, prices, gpus),
-        choices=_choices(stage, here, chosen, shapes.prunes),
+        choices={
+            **_choices(stage, here, chosen, shapes.prunes),
+            "longest sample": f"{stage.max_tokens:,} tokens: {why}",
+        },
         missing=missing,
     )
 

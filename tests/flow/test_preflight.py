@@ -97,6 +97,8 @@ def test_samples_beyond_what_a_language_model_reads_are_left_out_and_counted(
     (planned,) = plan(recipe, device="cpu")
     assert planned.counts.left_out == {"too long": 3}
     assert planned.counts.longest_tokens == WINDOW
+    assert planned.choices["longest sample"].startswith("45 tokens: ")
+    assert "45" in planned.choices["longest sample"].partition(":")[2]
     with pytest.raises(BadInput, match="too long"):
         show(str(world / "captions.json"), id="c4", template="plain", model=str(model), images=world)
     with pytest.raises(BadInput, match="The prompt has no token"):  # `plain` writes none of these words
