@@ -118,7 +118,9 @@ def test_a_resumed_lean_optimizer_counts_its_steps_on_the_host(tmp_path: Any) ->
         p.grad = torch.ones_like(p) if p.requires_grad else None
     optimizer.step()
     ranks = Ranks(torch.device("cpu"))
-    Keeper(tmp_path, model, optimizer, ranks).save(Progress(step=1))
+    keeper = Keeper(tmp_path, model, optimizer, ranks)
+    keeper.save(Progress(step=1))
+    keeper.finish()
     resumed = ready(stage).to(torch.bfloat16).to(META)  # as good as another device: a number there cannot be read
     other = build_optimizer(resumed, stage)
     with torch.no_grad():
