@@ -103,7 +103,7 @@ data_app = typer.Typer(
 )
 commands.add_typer(data_app)
 DataArgument = Annotated[Path, typer.Argument(help="LLaVA, ShareGPT or OpenAI rows: .json, .jsonl, .parquet or .tar.")]
-ImagesOption = Annotated[Path | None, typer.Option(help="The folder of the pictures.")]
+ImagesOption = Annotated[Path | None, typer.Option(help="The folder of the pictures; else they lie beside the file.")]
 
 
 @data_app.command("check")
@@ -114,7 +114,7 @@ def check_data(
     max_tokens: Annotated[int, typer.Option(help="Longer rows are remarked upon.")] = 2048,
     out: Annotated[Path | None, typer.Option(help="Every problem, as JSONL.")] = None,
 ) -> None:
-    """What is wrong with a file: pictures, tags, speakers, turns, doubles, control tokens."""
+    """Which rows training would reject, and why; remarks upon doubles, control tokens and long rows."""
     from seetell.verbs.data import check
 
     check(data, images, against=against, max_tokens=max_tokens, out=out)

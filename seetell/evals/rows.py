@@ -127,7 +127,15 @@ def found_in(folder: Path, *names: str) -> Path:
 def picture_in(folders: Iterable[Path], name: str) -> Image:
     """A picture that may lie in any of these folders; the first is named where none holds it."""
     places = [folder / name for folder in folders]
-    return Image(str(next((place for place in places if place.is_file()), places[0])))
+    return Image(str(next(filter(_is_there, places), places[0])))
+
+
+def _is_there(place: Path) -> bool:
+    """A name that is too long for a file, such as a picture in base64, names none."""
+    try:
+        return place.is_file()
+    except OSError:
+        return False
 
 
 def _object(row: object, path: Path, number: int) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import pytest
 
 from seetell.ask.replay import Replay
 from seetell.errors import BadInput
-from seetell.evals.rows import read_object_or_rows, read_rows, read_tsv
+from seetell.evals.rows import picture_in, read_object_or_rows, read_rows, read_tsv
 from seetell.files import read_json
+from seetell.pictures import MISSING, open_picture
 from seetell.sources.coco import read_coco
 from seetell.sources.scenes import read_scenes
 from seetell.types import Rejected
@@ -46,6 +47,14 @@ def test_other_readers_name_what_a_file_is_and_miss_no_torn_line(tmp_path: Path,
         path.write_bytes(content)
         with pytest.raises(BadInput, match=said):
             reader(path)
+
+
+def test_a_name_too_long_for_a_file_names_no_picture(tmp_path: Path) -> None:
+    image = picture_in([tmp_path, tmp_path / "images"], "x" * 5000)
+    opened = open_picture(image)
+    assert isinstance(opened, Rejected)
+    assert opened.reason == MISSING
+    assert len(opened.id) <= 200
 
 
 def test_tables_and_whole_json_say_what_is_wrong(tmp_path: Path) -> None:
