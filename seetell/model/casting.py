@@ -2,10 +2,8 @@
 
 A buffer is a constant that a module computed for itself, such as the rotary frequencies. In bfloat16 those are up to
 0.4 % off, which is a whole turn some hundred tokens into a document. Nothing saves them, so the model that is loaded
-later has the exact ones again, and is another model than the one that was trained. `nn.Module.to(dtype)` and
-`.half()` cast both; nothing in this package calls them with a type.
-
-Shapes  any.
+later has the exact ones again, and is another model than the one that was trained. A module's own `to` and `half` cast
+both, so nothing in this package gives them a type.
 """
 
 from __future__ import annotations

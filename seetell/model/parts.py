@@ -53,14 +53,16 @@ def load_parts(
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
     seed: int = 0,
+    fetched: bool = False,
 ) -> VLM:
     """A model whose connector has learned nothing yet.
 
     `vision` is a CLIP or SigLIP model or its vision tower, `language` any decoder with a head. `vocabulary` is
     the tokenizer's length, `<image>` and padding included: the embeddings grow to it if they are shorter.
+    With `fetched` parts are only looked for where they were fetched to, also when the hub has newer ones.
     """
-    tower = load_vision(vision, dtype)
-    decoder = load_language(language, dtype)
+    tower = load_vision(vision, dtype, fetched)
+    decoder = load_language(language, dtype, fetched)
     grow_vocabulary(decoder, vocabulary)
     mean, std = processor_constants(folder_of(vision))
     joint = build_connector(connector, _width(tower), _width(decoder), seed)
@@ -78,10 +80,10 @@ def load_parts(
     return check_model(vlm.to(device).eval())
 
 
-def vision_config(name: str | Path) -> Any:
+def vision_config(name: str | Path, fetched: bool = False) -> Any:
     """A vision tower's own config, also out of a model of pictures and texts."""
     with reading("vision tower", name):
-        whole = AutoConfig.from_pretrained(name)
+        whole = AutoConfig.from_pretrained(name, local_files_only=fetched)
     refuse_quantized(whole.to_dict(), name)
     config = getattr(whole, "vision_config", whole)
     if why := why_not_square(config):
@@ -89,26 +91,26 @@ def vision_config(name: str | Path) -> Any:
     return config
 
 
-def load_vision(name: str | Path, dtype: torch.dtype | str) -> PreTrainedModel:
+def load_vision(name: str | Path, dtype: torch.dtype | str, fetched: bool = False) -> PreTrainedModel:
     """The tower of a CLIP or SigLIP model or a folder of the tower alone, or another family's; "auto": as stored."""
-    kind = vision_config(name).model_type
+    kind = vision_config(name, fetched).model_type
     with reading("vision tower", name):
         families: dict[str, Any] = {"clip": CLIPVisionModel, "siglip": SiglipVisionModel}
         family = families.get(kind.removesuffix("_vision_model"), AutoModel)
-        tower, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True)
+        tower, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True, local_files_only=fetched)
     _check_report(report, "vision tower", name)
     _refuse_not_finite(tower, name)
     return tower
 
 
-def load_language(name: str | Path, dtype: torch.dtype | str) -> PreTrainedModel:
+def load_language(name: str | Path, dtype: torch.dtype | str, fetched: bool = False) -> PreTrainedModel:
     """A decoder with its head; "auto": as stored."""
     with reading("language model", name):
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, local_files_only=fetched)
     refuse_quantized(config.to_dict(), name)
     with reading("language model", name):
         family: Any = AutoModelForCausalLM
-        decoder, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True)
+        decoder, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True, local_files_only=fetched)
     _check_report(report, "language model", name)
     _refuse_not_finite(decoder, name)
     return decoder

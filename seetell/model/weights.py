@@ -227,16 +227,14 @@ def fill(
     }
     if told := [f"{what}: {few(names)}" for what, names in problems.items() if names]:
         raise BadInput(f"The weights in {where} are not those of its config: {'; '.join(told)}.")
-    # A buffer stays in the type that its module gave it; what computes with it counts on that.
-    kinds = {name: buffer.dtype for name, buffer in vlm.named_buffers()} | dict.fromkeys(
-        dict(vlm.named_parameters()), dtype
-    )
+    # A buffer stays in the type that its module gave it, which counts on it; weights are in the type asked for.
+    buffers = {name: buffer.dtype for name, buffer in vlm.named_buffers()}
     ready: dict[str, Tensor] = {}
     broken: list[str] = []
     for name in own:
         tensor = tensors[name]
         broken += [] if is_finite(tensor) else [called(name)]
-        ready[name] = tensor.to(kinds.get(name) or tensor.dtype)
+        ready[name] = tensor.to(buffers.get(name) or dtype or tensor.dtype)
     refuse_not_finite(broken, where)
     # Assigning rather than copying keeps each tensor's own type, and one copy of it in memory.
     vlm.load_state_dict(ready, strict=False, assign=True)

@@ -8,7 +8,7 @@ automatically (device, threads, arithmetic), which is chosen once and read from 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +93,11 @@ def _refuse_unknown(out: Path) -> None:
         )
 
 
+def check_parts(record: Record, out: Path, model: Model) -> None:
+    """Refuses parts that are not those the run began with."""
+    _refuse_other(out, differences(record.parts, _parts(model), "parts"))
+
+
 def check_data(record: Record, out: Path, stage: str, digest: str, writes: bool) -> None:
     """Writes down what a stage learns from; when that is known already and differs, refuses."""
     if record.data.setdefault(stage, digest) != digest:
@@ -130,6 +135,16 @@ def _parts(model: Model) -> dict[str, str]:
     return {what: _fingerprint(Path(name)) if Path(name).is_dir() else name for what, name in named.items() if name}
 
 
+def stamps_of(folders: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """The size and the time of the last change of each file that a model is read from; a name on the hub has none."""
+    files = (path for folder in folders if folder.is_dir() for path in _files_of(folder))
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
+def _files_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".bin", ".model"))
+
+
 def _fingerprint(folder: Path) -> str:
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".bin", ".model"))
+    files = _files_of(folder)
     return sha256_text("\n".join(f"{path.name} {sha256_file(path)}" for path in files))

@@ -33,7 +33,7 @@ from seetell.config import freeze
 from seetell.console import say
 from seetell.encode.processor import Processor
 from seetell.errors import SeetellError, UsageError
-from seetell.files import MANIFEST, read_json, write_json
+from seetell.files import MANIFEST, check_manifest, read_json, write_json
 from seetell.model.adapter import save_adapter
 from seetell.model.folders import model_folder
 from seetell.model.limits import Limit, longest_document
@@ -53,7 +53,7 @@ from seetell.train.plan import Plan
 from seetell.train.preflight import preflight, within
 from seetell.train.ranks import Ranks, join
 from seetell.train.recipe import Recipe
-from seetell.train.record import Record, check_data, only_run, open_record
+from seetell.train.record import Record, check_data, check_parts, only_run, open_record, stamps_of
 from seetell.train.same_bits import fix_workspace
 from seetell.train.sharding import Shards, is_sharded
 from seetell.train.sharing import stage_plan
@@ -122,6 +122,7 @@ class _Run:
     def __init__(self, recipe: Recipe, out: Path, record: Record, watch: Watch, ranks: Ranks) -> None:
         self.recipe, self.out, self.record, self.watch, self.ranks = recipe, out, record, watch, ranks
         self.shards: Shards | None = None  # of the model in hand
+        self.stamps: dict[Path, tuple[int, int]] = {}  # of the files that it was read from
 
     def go(self, wanted: Sequence[str]) -> None:
         """The stages in order; each that is done already is passed by."""
@@ -170,6 +171,7 @@ class _Run:
         One that is cut into shards is never whole on a device, and on its host only as the pages of its files.
         """
         stage, ranks = self.recipe.stages[name], self.ranks
+        self.stamps = stamps_of(self.places(name))
         vlm = ranks.together(lambda: self.load(name))
         chosen = ranks.together(lambda: self.chosen(name, vlm))
         precision, sharded = self.precision(name, vlm), is_sharded(stage, ranks)
@@ -178,11 +180,25 @@ class _Run:
         self.shards = Shards(vlm, ranks, precision, stage_types(vlm, stage, precision)) if sharded else None
         return vlm
 
-    def load(self, name: str) -> VLM:
-        """What the stage goes on from, as it is stored."""
+    def load_again(self, name: str) -> VLM:
+        """The same at the stage's end, which must still be what it was: the rest learned beside it."""
+        if stamps_of(self.places(name)) != self.stamps:  # written again, perhaps as it was
+            if below := self.below(name):
+                check_manifest(below)
+            else:
+                check_parts(self.record, self.out, self.recipe.model)
+        return self.load(name, again=True)
+
+    def places(self, name: str) -> list[Path]:
+        """The folders that the stage's model is read from; what is no folder here is named on the hub."""
+        model, below = self.recipe.model, self.below(name)
+        return [below] if below else [Path(part) for part in (model.vision, model.language, model.start) if part]
+
+    def load(self, name: str, again: bool = False) -> VLM:
+        """What the stage goes on from, as it is stored; `again` looks for nothing newer on the hub."""
         folder = self.below(name)
         if folder is None:
-            return start_model(self.recipe)
+            return start_model(self.recipe, again=again)
         if not is_finished(folder):
             raise UsageError(f"{name} goes on from {folder}, which is not there yet: run align first.")
         return load_model(folder)
@@ -284,7 +300,7 @@ class _Run:
                 bits = 16 if stage.lora is None else stage.lora.bits
                 save_adapter(trained, writing, self.below(name) or model_folder(self.recipe.model.start), bits)
             else:
-                whole = with_learned(self.load(name), trained, type_of_learning(stage))
+                whole = with_learned(self.load_again(name), trained, type_of_learning(stage))
                 save_model(whole, writing, stop_ids=sorted(processor.stop_ids))
         shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)
 

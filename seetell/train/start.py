@@ -28,8 +28,11 @@ from seetell.train.ranks import Ranks
 from seetell.train.recipe import Model, Recipe, Stage
 
 
-def start_model(recipe: Recipe, device: str | torch.device = "cpu") -> VLM:
-    """The model before its first step: from the parts with a fresh connector, or a finished folder as it is stored."""
+def start_model(recipe: Recipe, device: str | torch.device = "cpu", *, again: bool = False) -> VLM:
+    """The model before its first step: from the parts with a fresh connector, or a finished folder as it is stored.
+
+    With `again` parts that are named on the hub are those fetched before, and no newer ones.
+    """
     model = recipe.model
     if model.start:
         return load_whole(model_folder(model.start), device=device)
@@ -45,6 +48,7 @@ def start_model(recipe: Recipe, device: str | torch.device = "cpu") -> VLM:
         dtype=torch.float32,
         device=device,
         seed=recipe.seed,
+        fetched=again,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from seetell.config import apply_sets
+from seetell.errors import UsageError
 from seetell.model.fp8 import can_multiply
 from seetell.model.parts import load_parts
 from seetell.model.vlm import VLM
@@ -26,6 +28,7 @@ from seetell.train.run import train
 from seetell.train.start import ready_model
 from tests.tiny import tiny_data, tiny_parts, tiny_recipe
 from tests.tiny_models import tiny_vlm
+from tests.tiny_ranks import on_ranks
 
 MATRIX = (64, 32)  # the shape of the tiny decoder's gates, which nothing else has
 
@@ -96,8 +99,31 @@ def test_one_model_lives_at_a_time(
     assert len(living) == 0
 
 
+def lived_in_shards(_ranks: Ranks, world: Path, out: Path) -> list[int]:
+    """The models there are on this rank, each time that another one is begun."""
+    models: WeakSet[VLM] = WeakSet()
+    counts: list[int] = []
+    begin = VLM.__init__
+
+    def counted(self: VLM, *given: Any, **named: Any) -> None:
+        counts.append(len(models))
+        begin(self, *given, **named)
+        models.add(self)
+
+    VLM.__init__ = counted
+    VLM.__hash__ = object.__hash__
+    train(apply_sets(tiny_recipe(world), ["tune.checkpointing=full", "align.sharding=shard"]), out, device="cpu")
+    return [*counts, len(models)]
+
+
+def test_one_model_in_shards_lives_at_a_time(world: Path, tmp_path: Path) -> None:
+    main, other = on_ranks(2, lived_in_shards, world, tmp_path / "out")
+    assert set(main) == set(other) == {0}
+    assert len(main) == len(other) + 2, "the main rank reads each stage's model again"
+
+
 def wide_copies() -> int:
-    """Float32 tensors of the shape of a frozen matrix."""
+    """Float32 tensors of the shape of a frozen matrix that Python holds, weights of models included."""
     return sum(
         type(thing) in (Tensor, nn.Parameter) and thing.dtype == torch.float32 and tuple(thing.shape) == MATRIX
         for thing in gc.get_objects()
@@ -105,6 +131,7 @@ def wide_copies() -> int:
 
 
 def wide_copies_in_align(_ranks: Ranks, world: Path, out: Path, sets: list[str]) -> int:
+    """How many more there are while a stage trains than before it."""
     counts: list[int] = []
     recipe = apply_sets(tiny_recipe(world), ["align.precision=bfloat16", *sets])
 
@@ -113,8 +140,9 @@ def wide_copies_in_align(_ranks: Ranks, world: Path, out: Path, sets: list[str])
         return {}
 
     gc.collect()
+    before = wide_copies()
     train(recipe, out, device="cpu", stages=("align",), observers=[watch], observe_every=1)
-    return max(counts, default=0)
+    return max(counts) - before
 
 
 @pytest.mark.parametrize("sets", [[], ["align.fp8=true"]], ids=" ".join)
@@ -130,6 +158,24 @@ def test_no_wide_copy_of_a_frozen_matrix_is_kept_and_none_is_changed(
     read = hub_tensors(parts)
     assert len(frozen) > 40
     assert all(torch.equal(weight, read[name]) for name, weight in frozen.items())
+
+
+def test_a_part_that_changed_meanwhile_is_not_saved_with_what_learned_beside_it(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world, tmp_path / "world")
+    weights = tmp_path / "world" / "language" / "model.safetensors"
+
+    def change(*_: object) -> dict[str, float]:
+        weights.write_bytes(weights.read_bytes()[:-1] + how.pop())
+        return {}
+
+    recipe = tiny_recipe(tmp_path / "world")
+    watch: dict[str, Any] = {"device": "cpu", "stages": ("align",), "observers": [change], "observe_every": 2}
+    how = [weights.read_bytes()[-1:]]
+    assert train(recipe, tmp_path / "same", **watch).exists(), "written again as it was"
+    how = [b"\x7f"]
+    with pytest.raises(UsageError, match=r"a run that began otherwise.*parts\.language"):
+        train(recipe, tmp_path / "other", **watch)
+    assert not (tmp_path / "other" / "aligned").exists()
 
 
 @pytest.mark.parametrize("learns", [("connector",), ("connector", "language")], ids="+".join)
