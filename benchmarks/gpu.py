@@ -67,16 +67,16 @@ class Part:
 
 
 PARTS = (
-    Part("parity", 60, "parity"),
+    Part("parity", 55, "parity"),
     Part("kernels", 55, "kernels"),
-    Part("memory", 50, "memory"),
-    Part("kills", 45, "kills"),
+    Part("memory", 45, "memory"),
+    Part("kills", 60, "kills"),
     Part("0.5b align", 45, "speed:align_half"),
     Part("0.5b tune", 50, "speed:tune_half"),
     Part("7b align", 85, "speed:align_seven"),
     Part("7b lora tune", 90, "speed:lora_seven"),
     Part("fp8", 15, "rates:fp8"),
-    Part("decode", 45, "rates:decode"),
+    Part("decode", 40, "rates:decode"),
 )
 
 

@@ -27,6 +27,7 @@ from contextlib import redirect_stderr
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Literal
 
 from seetell.console import console
 from seetell.train.recipe import Data, Model, Recipe, Stage
@@ -34,7 +35,7 @@ from seetell.train.recipe import Data, Model, Recipe, Stage
 ENDS_WITHIN_S = 300.0
 
 
-def make_recipe(root: Path, samples: int) -> Recipe:
+def make_recipe(root: Path, samples: int, compile: Literal["auto", "on", "off"] = "auto") -> Recipe:
     """Tiny parts, tiny data, both stages, one of them with pictures decoded as it goes and one with kept features."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from tests.tiny import tiny_data, tiny_parts
@@ -49,6 +50,7 @@ def make_recipe(root: Path, samples: int) -> Recipe:
         template="plain",
         image="square",
         micro_tokens=512,
+        compile=compile,
     )
     tune_stage = Stage(
         data=(Data(tune, images=pictures),),
@@ -58,6 +60,7 @@ def make_recipe(root: Path, samples: int) -> Recipe:
         template="vicuna-v1",
         image="pad",
         micro_tokens=1024,
+        compile=compile,
         cache_features=True,
     )
     return Recipe(Model(vision, language), align=stage, tune=tune_stage, seed=5)

@@ -25,7 +25,7 @@ from seetell.train.hardware import typical_s
 from seetell.types import Conversation, Turn
 
 FP8_APART = {"output_apart": 0.05, "gradient_apart": 0.1}  # e4m3 rounds by some 3 %, e5m2 by twice that
-WORDS = "What stands in the middle of the picture, and what is to the left of it? " * 4
+WORDS = "What stands in the middle of the picture, and what is to the left of it? " * 2
 
 
 def fp8(place: Place, notes: Notes) -> None:

@@ -7,8 +7,11 @@ need accelerate, a LoRA peft.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 from typing import Any, cast
+
+import torch
 
 from benchmarks import train_speed
 from benchmarks.gpu_parts.notes import Notes, Place
@@ -48,6 +51,9 @@ def speed(size: str, stage: int, samples: int, place: Place, notes: Notes, *more
 
 def told(arguments: list[str], size: str, notes: Notes) -> dict[str, Any]:
     """One measurement's figures, system by system."""
+    gc.collect()  # of the one before: 7B twice is much
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
     found = cast(dict[str, Any], train_speed.measure(train_speed.parse(arguments), SIZES[size]))
     wrong = found["parity"].get("wrong")
     notes.check(not wrong, str(wrong))

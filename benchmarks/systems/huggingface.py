@@ -93,14 +93,19 @@ def hf_tuned(
     for compiled in compiling:
         for micro_batch in micro_batches if best is None else (best.flags.micro_batch,):
             tried = _tuned(llava, micro_batch, compiled, rank)
-            if compiled or best is None:  # compiling, and the first call's own beginnings, are not timed
-                tried.train(rows.first(2 * samples_per_step), samples_per_step)
-            began_s = time.perf_counter()
-            tried.train(rows, samples_per_step)
-            taken_s = time.perf_counter() - began_s
+            try:
+                if compiled or best is None:  # compiling, and the first call's own beginnings, are not timed
+                    tried.train(rows.first(2 * samples_per_step), samples_per_step)
+                began_s = time.perf_counter()
+                tried.train(rows, samples_per_step)
+                taken_s = time.perf_counter() - began_s
+            except torch.OutOfMemoryError:
+                taken_s = float("inf")
+                tried.forget_gradients()
             if taken_s < best_s:
                 best, best_s = tried, taken_s
-    assert best is not None
+    if best is None:
+        raise SystemExit(f"hf-tuned: no micro-batch of {', '.join(map(str, micro_batches))} fits into the memory here.")
     for name, matrix in lora_parameters(best.model).items():
         if ".lora_B." in name:  # trials moved them, and every system begins from the same numbers
             matrix.data.zero_()

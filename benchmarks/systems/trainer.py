@@ -176,9 +176,12 @@ class TrainerSystem:
             for clock in (one for one in callbacks if isinstance(one, Clock)):
                 clock.trainer = trainer
             trained = trainer.train()
+        self.forget_gradients()
+        return trained
+
+    def forget_gradients(self) -> None:
         for weight in self.weights:
             weight.grad = None
-        return trained
 
 
 @contextmanager
