@@ -37,6 +37,8 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 LONGEST_PADDED_PX = 12_000  # a longer picture is made that long before a square is put around it
 MODES = {"square": "CLIPImageProcessor", "pad": "LlavaImageProcessor", "stretch": "SiglipImageProcessor"}
+SQUARES = ({"shortest_edge"}, {"height", "width"})  # the keys of a size that a square can be made of
+OF_ANY_SIZE = ("max_num_patches", "max_pixels", "min_pixels", "merge_size")  # processors whose pictures differ in size
 Decoding = Literal["exact", "fast"]
 DECODINGS: tuple[Decoding, ...] = ("exact", "fast")
 
@@ -114,13 +116,15 @@ class ImageProcessor:
 
     @classmethod
     def from_settings(cls, settings: Any, where: str = CONFIG_FILE) -> ImageProcessor:
+        """What a config's settings ask for; what is not done here is refused by its name, never left undone."""
         try:
+            _refuse_other_ways(settings, where)
             size = settings.get("size", 224)
             crop = settings.get("crop_size", size)
             parts = (part.values() if isinstance(part, dict) else (part,) for part in (size, crop))
             edges = {int(value) for values in parts for value in values}
             factor = float(settings.get("rescale_factor", 1 / 255))
-            mean, std = _three(settings.get("image_mean", CLIP_MEAN)), _three(settings.get("image_std", CLIP_STD))
+            mean, std = normalizing(settings)
         except (AttributeError, TypeError, ValueError) as error:
             raise BadInput(
                 f"{where} does not say how pictures are made ready ({error}): copy it from the tower's own model."
@@ -134,6 +138,31 @@ class ImageProcessor:
         else:
             mode = "pad" if settings.get("do_pad") else "square"
         return cls(edges.pop(), mean, std, mode)
+
+
+def _refuse_other_ways(settings: Any, where: str) -> None:
+    """Refuses what would make other pixels than those of `ImageProcessor`."""
+    crops = isinstance(settings.get("size"), dict) and "height" not in settings["size"]
+    changed = {
+        "do_resize": settings.get("do_resize", True) is not True,
+        "do_rescale": settings.get("do_rescale", True) is not True,
+        "do_center_crop": settings.get("do_center_crop", crops) is not True and crops and not settings.get("do_pad"),
+        "do_image_splitting": bool(settings.get("do_image_splitting")),
+        "image_grid_pinpoints": bool(settings.get("image_grid_pinpoints")),
+        "size": isinstance(settings.get("size"), dict) and set(settings["size"]) not in SQUARES,
+    } | {name: True for name in OF_ANY_SIZE if name in settings}
+    if asked := [f"{name} = {settings.get(name)!r}" for name, is_other in changed.items() if is_other]:
+        raise BadInput(
+            f"{where} asks for {', '.join(asked)}, which is not done here: pictures are resized to one square, scaled "
+            "by 1/255 and normalized."
+        )
+
+
+def normalizing(settings: Any) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """The mean and the deviation that pixels are normalized with; without normalizing, 0 and 1."""
+    if settings.get("do_normalize", True) is False:
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    return _three(settings.get("image_mean", CLIP_MEAN)), _three(settings.get("image_std", CLIP_STD))
 
 
 def _three(numbers: Any) -> tuple[float, float, float]:

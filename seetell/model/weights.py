@@ -282,6 +282,12 @@ def processor_constants(folder: Path) -> tuple[list[float], list[float]]:
     path = folder / "preprocessor_config.json"
     try:
         held = read_json(path) if path.exists() else read_json(folder / "processor_config.json")["image_processor"]
+        factor = held.get("rescale_factor", 1 / 255)
+        if held.get("do_rescale", True) is not True or abs(float(factor) - 1 / 255) > 1e-9:
+            told = f"do_rescale = {held.get('do_rescale', True)!r} and rescale_factor = {factor!r}"
+            raise BadInput(f"{path} says {told}: only towers whose pixels are scaled by 1/255 are built here.")
+        if held.get("do_normalize", True) is False:
+            return [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]
         return _three(held["image_mean"]), _three(held["image_std"])
     except (OSError, ValueError, KeyError, TypeError):
         raise BadInput(f"{path} does not say image_mean and image_std: copy it from the tower's own model.") from None

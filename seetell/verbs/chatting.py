@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ def chat(
         raise UsageError("--json is for one answer: say --prompt too.")
     shown = [Image(path=str(image)) for image in images]
     for image in shown:
+        if re.match("https?:/", image.path):
+            raise BadInput(f"{image.path} is on the web, where nothing is fetched from: save it, and name the file.")
         if not Path(image.path).is_file():
             raise BadInput(f"There is no picture {image.path}.")
     session = ChatSession(load(model, device, dtype).engine, settings)

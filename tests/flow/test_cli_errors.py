@@ -139,6 +139,11 @@ def seetell(
         ("chat FOLDER/empty --prompt Hi", 3, "empty"),
         ("chat MODEL --json", 2, "--prompt"),
         ("chat MODEL --image FOLDER/none.jpg --prompt Hi", 3, "none.jpg"),
+        (
+            "chat MODEL --image https://example.org/a.png --prompt Hi",
+            3,
+            "on the web, where nothing is fetched from",
+        ),
         ("chat MODEL --image FOLDER/late.jpg --prompt Hi", 3, "late.jpg"),
         pytest.param("chat MODEL --prompt Hi --device cuda", 2, "CUDA", marks=WITHOUT_CUDA),
         ("import FOLDER/none --out NEW", None, "none"),

@@ -186,10 +186,12 @@ def test_a_damaged_adapter_is_told(trained: tuple[Path, torch.Tensor], tmp_path:
         load_any(adapter)
 
 
-def test_one_goes_on_from_whole_models_only(world: Path, trained: tuple[Path, torch.Tensor], tmp_path: Path) -> None:
+def test_one_goes_on_from_an_adapter_as_from_a_whole_model(
+    world: Path, trained: tuple[Path, torch.Tensor], tmp_path: Path
+) -> None:
     recipe = replace(recipe_of(world), model=Model(start=str(trained[0] / "model")), align=None)
-    with pytest.raises(BadInput, match="is an adapter, not a whole model: merge it first"):
-        train(recipe, tmp_path, device="cpu")
+    train(recipe, tmp_path, device="cpu")
+    assert len(lora_parameters(load_any(tmp_path / "model"))) == len(lora_parameters(load_any(trained[0] / "model")))
 
 
 def test_from_a_finished_model_with_knobs_alone(

@@ -14,13 +14,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import Siglip2VisionConfig
 
 from seetell.encode.processor import Processor
 from seetell.errors import BadInput, UsageError
 from seetell.infer.reading import read_model
 from seetell.model.adapter import load_any, lora_parameters
-from seetell.model.parts import load_language, load_vision
-from seetell.model.weights import load_model, own_tensors, save_model
+from seetell.model.parts import load_language, load_vision, vision_config
+from seetell.model.weights import load_model, own_tensors, processor_constants, save_model
 from seetell.verbs.importing import import_model
 from tests.tiny_folders import change_json, write_adapter, write_whole
 from tests.tiny_layouts import TEXT_ROWS, as_hub, as_original, same, tensors_in, theirs, write_tower
@@ -277,3 +278,27 @@ def test_tiles_in_transformers_layout_are_refused(tmp_path: Path, changes: dict[
     kind = changes.get("model_type", "llava")
     with pytest.raises(BadInput, match=f"holds a '{kind}' model, which cuts a picture into tiles"):
         import_model(tmp_path / "source", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({"do_rescale": False}, "do_rescale = False"), ({"rescale_factor": 1 / 127.5}, "rescale_factor")],
+)
+def test_a_tower_whose_pixels_are_scaled_otherwise_is_refused(tmp_path: Path, changes: Any, told: str) -> None:
+    write_tower(tmp_path)
+    change_json(tmp_path / "preprocessor_config.json", **changes)
+    with pytest.raises(BadInput, match=told):
+        processor_constants(tmp_path)
+
+
+def test_a_tower_whose_pixels_are_not_normalized_has_mean_0(tmp_path: Path) -> None:
+    write_tower(tmp_path)
+    change_json(tmp_path / "preprocessor_config.json", do_normalize=False)
+    assert processor_constants(tmp_path) == ([0.0] * 3, [1.0] * 3)
+
+
+def test_a_tower_of_pictures_of_any_size_is_refused(tmp_path: Path) -> None:
+    """SigLIP2-NaFlex."""
+    Siglip2VisionConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2).save_pretrained(tmp_path)
+    with pytest.raises(BadInput, match=r"\(siglip2_vision_model\) says no single number for image_size"):
+        vision_config(tmp_path)

@@ -197,3 +197,45 @@ def test_damaged_settings_are_refused(tmp_path: Path, held: str) -> None:
     (tmp_path / "preprocessor_config.json").write_text(held)
     with pytest.raises(BadInput, match=r"preprocessor_config\.json does not say how pictures are made ready"):
         ImageProcessor.load(tmp_path)
+
+
+CLIP_SETTINGS = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}, "do_center_crop": True}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"do_resize": False},
+        {"do_rescale": False},
+        {"do_center_crop": False},
+        {"size": {"longest_edge": 32}},
+        {"image_grid_pinpoints": [[336, 672]]},
+        {"max_num_patches": 256, "patch_size": 16},
+        {"min_pixels": 3136, "max_pixels": 12845056},
+    ],
+)
+def test_settings_that_would_make_other_pixels_are_refused_by_name(changes: dict[str, object]) -> None:
+    assert ImageProcessor.from_settings(CLIP_SETTINGS).mode == "square"
+    with pytest.raises(BadInput, match=f"asks for .*{next(iter(changes))} = "):
+        ImageProcessor.from_settings(CLIP_SETTINGS | changes)
+
+
+def test_without_normalizing_the_mean_is_0_and_the_deviation_1() -> None:
+    settings = {**CLIP_SETTINGS, "do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    found = ImageProcessor.from_settings(settings)
+    assert (found.mean, found.std) == ((0.0,) * 3, (1.0,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "mode"),
+    [
+        ({"size": 32, "crop_size": 32, "do_center_crop": True}, "square"),
+        ({"size": 32, "crop_size": {"height": 32, "width": 32}}, "square"),
+        (CLIP_SETTINGS, "square"),
+        ({"size": {"height": 32, "width": 32}, "do_convert_rgb": None}, "stretch"),
+        ({"size": {"shortest_edge": 32}, "do_pad": True, "do_center_crop": False}, "pad"),
+    ],
+)
+def test_sizes_are_read_in_every_form(settings: dict[str, object], mode: str) -> None:
+    found = ImageProcessor.from_settings(settings)
+    assert (found.side_px, found.mode) == (32, mode)
