@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from seetell.ask.chat import Completion, Message
-from seetell.ask.rules_read import Facts, read_facts
-from seetell.ask.rules_words import CELL_OF_PHRASE, COLOURS, DRAWN_KINDS, NUMBERS, SIZES, plural
+from seetell.rules.read import Facts, read_facts
+from seetell.rules.words import CELL_OF_PHRASE, COLOURS, DRAWN_KINDS, NUMBERS, SIZES, plural
 
 COCO_KINDS = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",

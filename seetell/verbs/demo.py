@@ -139,7 +139,7 @@ def draw(folder: Path, count: int) -> None:
 
 def write(folder: Path) -> dict[str, int]:
     """Has the built-in teacher write conversations from captions and boxes; counts what was kept and what was not."""
-    from seetell.ask.rules import RulesTeacher
+    from seetell.rules.teacher import RulesTeacher
 
     scenes = list(read_coco(folder / "captions.json", folder / "instances.json", folder / "images"))
     pairs = (pair for seed in range(CAPTIONS_EACH) for pair in captions_as_pairs(scenes, seed=seed))

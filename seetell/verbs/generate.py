@@ -16,7 +16,6 @@ from seetell.ask.client import DEFAULT_TIMEOUT_S, Endpoint, endpoint_for, withou
 from seetell.ask.journal import Journal
 from seetell.ask.price import Price
 from seetell.ask.replay import Replay
-from seetell.ask.rules import RulesTeacher
 from seetell.config import nearest
 from seetell.console import duration, say
 from seetell.errors import ServiceError, UsageError
@@ -28,6 +27,7 @@ from seetell.generate.prompts import Kind, PromptSet
 from seetell.generate.report import PAGE
 from seetell.generate.run import GUESSED_REPLY_S, PAPER_KINDS, Plan, Run, Settings, finish, reparse
 from seetell.publish import output_folder
+from seetell.rules.teacher import RulesTeacher
 from seetell.sources.coco import read_coco
 from seetell.sources.drawn.layout import HELD_OUT_PAIRS
 from seetell.sources.scenes import read_scenes

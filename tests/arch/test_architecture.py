@@ -30,6 +30,7 @@ WITHOUT_TENSORS = (
     "cli",
     "sources",
     "ask",
+    "rules",
     "generate",
     "evals",
     "recipes",

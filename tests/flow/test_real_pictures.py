@@ -22,11 +22,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from seetell.ask.rules import RulesTeacher
 from seetell.config import load_recipe
 from seetell.files import read_json, read_jsonl
 from seetell.generate.write import write_conversations_of
 from seetell.pictures import open_picture
+from seetell.rules.teacher import RulesTeacher
 from seetell.sources.coco import read_coco
 from seetell.sources.conversations import captions_as_pairs, write_conversations
 from seetell.train.data import read_samples

@@ -197,7 +197,7 @@ CONTEXT = (
 
 
 def weighed(question: str, answer: str) -> tuple[int, int]:
-    from seetell.ask.rules_read import read_facts
+    from seetell.rules.read import read_facts
 
     return weigh(statements(answer, question), read_facts([Message("user", CONTEXT)]))
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from seetell.ask.chat import Completion, Message
-from seetell.ask.rules_read import read_kind
 from seetell.errors import BadInput, UsageError
 from seetell.generate.parse import Parsed, parse
 from seetell.generate.prompts import KINDS, SHIPPED, Kind, PromptSet, context
+from seetell.rules.read import read_kind
 from seetell.types import Box, Image, Scene
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

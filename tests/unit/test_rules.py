@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from seetell.ask.chat import ChatModel, Message
-from seetell.ask.rules import RulesTeacher
-from seetell.ask.rules_read import read_facts
-from seetell.ask.rules_short import NEVER_DOUBTED, WORDINGS
-from seetell.ask.rules_talk import OVERVIEWS
-from seetell.ask.rules_words import COLOURS, DRAWN_KINDS, PLACE_PHRASES, PLACES, number, plural
 from seetell.generate.prompts import KINDS, Kind, PromptSet
 from seetell.generate.write import write_conversations_of
+from seetell.rules.drawn.short import NEVER_DOUBTED, WORDINGS
+from seetell.rules.drawn.talk import OVERVIEWS
+from seetell.rules.read import read_facts
+from seetell.rules.teacher import RulesTeacher
+from seetell.rules.words import COLOURS, DRAWN_KINDS, PLACE_PHRASES, PLACES, number, plural
 from seetell.sources.coco import read_coco
 from seetell.sources.drawn import layout as drawn_layout
 from seetell.sources.drawn import words as drawn_words

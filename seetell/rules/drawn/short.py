@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from seetell.ask.rules_read import Facts, Region, Thing
-from seetell.ask.rules_words import (
+from seetell.rules.read import Facts, Region, Thing
+from seetell.rules.words import (
     COLOURS,
     DRAWN_KINDS,
     PAIRED,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from seetell.ask.rules_read import Facts, Thing
-from seetell.ask.rules_short import Writer, names, placeable
-from seetell.ask.rules_talk import counts_of, indefinite, relation_of, the
-from seetell.ask.rules_words import (
+from seetell.rules.drawn.short import Writer, names, placeable
+from seetell.rules.drawn.talk import counts_of, indefinite, relation_of, the
+from seetell.rules.read import Facts, Thing
+from seetell.rules.words import (
     GROUND_PHRASES,
     PAIRED,
     TIME_PHRASES,

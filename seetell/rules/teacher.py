@@ -13,12 +13,12 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 
 from seetell.ask.chat import Completion, Message
-from seetell.ask.rules_read import Facts, read_facts, read_kind
-from seetell.ask.rules_reason import reasons
-from seetell.ask.rules_short import Pair, Writer, short_pairs
-from seetell.ask.rules_talk import conversation, counts_of
-from seetell.ask.rules_tell import description
-from seetell.ask.rules_words import sentence
+from seetell.rules.drawn.reason import reasons
+from seetell.rules.drawn.short import Pair, Writer, short_pairs
+from seetell.rules.drawn.talk import conversation, counts_of
+from seetell.rules.drawn.tell import description
+from seetell.rules.read import Facts, read_facts, read_kind
+from seetell.rules.words import sentence
 
 VIEWS = ("the picture shows", "here we see", "one sees")
 

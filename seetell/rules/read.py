@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from seetell.ask.chat import Message
-from seetell.ask.rules_words import (
+from seetell.rules.words import (
     CELL_OF_PHRASE,
     COLOURS,
     GROUND_PHRASES,

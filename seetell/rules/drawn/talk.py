@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from seetell.ask.rules_read import Facts, Thing
-from seetell.ask.rules_reason import reasons
-from seetell.ask.rules_short import WORDINGS, Pair, Writer, absent, countable, names, placeable, surely_absent
-from seetell.ask.rules_words import (
+from seetell.rules.drawn.reason import reasons
+from seetell.rules.drawn.short import WORDINGS, Pair, Writer, absent, countable, names, placeable, surely_absent
+from seetell.rules.read import Facts, Thing
+from seetell.rules.words import (
     at_place,
     counted,
     join,

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from seetell.ask.rules_read import Facts
-from seetell.ask.rules_short import Pair, Writer, countable
-from seetell.ask.rules_words import (
+from seetell.rules.drawn.short import Pair, Writer, countable
+from seetell.rules.read import Facts
+from seetell.rules.words import (
     GROUND_PHRASES,
     PAIRED,
     are,

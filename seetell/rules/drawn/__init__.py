@@ -1,0 +1,1 @@
+"""What the built-in teacher writes about drawn scenes, whose captions say everything."""
