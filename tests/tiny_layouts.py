@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPImageProcessorPil, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
-from seetell.model.weights import own_tensors
+from seetell.model.hub import own_tensors
 from tests.tiny_models import MEAN, PATCH_PX, SIDE_PX, SLOTS, STD, tiny_language, tiny_vision, tiny_vlm
 from tests.tiny_tokenizers import byte_level_hf
 

@@ -43,8 +43,8 @@ def tiny_vision(family: str = "clip", seed: int = 0) -> PreTrainedModel:
         "patch_size": PATCH_PX,
     }
     if family == "siglip":
-        return _spread(SiglipVisionModel(SiglipVisionConfig(**size)))
-    return _spread(CLIPVisionModel(CLIPVisionConfig(**size, projection_dim=16)))
+        return spread(SiglipVisionModel(SiglipVisionConfig(**size)))
+    return spread(CLIPVisionModel(CLIPVisionConfig(**size, projection_dim=16)))
 
 
 def tiny_language(
@@ -66,10 +66,10 @@ def tiny_language(
         "tie_word_embeddings": tied,
     }
     if family == "qwen2":
-        return _spread(Qwen2ForCausalLM(Qwen2Config(**size)))
+        return spread(Qwen2ForCausalLM(Qwen2Config(**size)))
     if family == "mistral":
-        return _spread(MistralForCausalLM(MistralConfig(**size, sliding_window=256)))
-    return _spread(LlamaForCausalLM(LlamaConfig(**size)))
+        return spread(MistralForCausalLM(MistralConfig(**size, sliding_window=256)))
+    return spread(LlamaForCausalLM(LlamaConfig(**size)))
 
 
 def tiny_vlm(
@@ -123,7 +123,7 @@ def packed(documents: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, l
 
 
 @torch.no_grad()
-def _spread(module: PreTrainedModel) -> PreTrainedModel:
+def spread(module: PreTrainedModel) -> PreTrainedModel:
     """Weights larger than a fresh model's, biases and norms off 0 and 1, so that no mistake hides in a small number."""
     for name, weight in module.named_parameters():
         if weight.dim() > 1:

@@ -17,6 +17,8 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
 from itertools import pairwise
 
 from seetell.encode.templates import (
@@ -35,6 +37,8 @@ from seetell.errors import UsageError
 from seetell.types import Conversation, Turn
 
 OWN = "own"
+_ASKS_TODAY = re.compile(r"\bstrftime_now\s*\(")
+_TODAY = re.compile(r"""\bstrftime_now\s*\(\s*(['"])((?:(?!\1).)*)\1\s*\)""")
 _LINE = "\n"  # between a picture and the words beside it
 # Contents that templates are known to look into, around a placeholder.
 _PROBES = (
@@ -55,11 +59,15 @@ class RefusedTemplate(UsageError, BadTurns):
 
 @dataclass(frozen=True)
 class JinjaTemplate:
-    """`source` is the chat template; `tokenizer` supplies its special tokens and renders it."""
+    """`source` is the chat template; `tokenizer` supplies its special tokens and renders it.
+
+    `today` is the date that it is told when it asks, for as long as this object lives: past midnight too.
+    """
 
     source: str
     tokenizer: Tokenizer = field(repr=False)
     name: str = OWN
+    today: date = field(default_factory=lambda: date.today(), compare=False)
     _shapes: dict[tuple[tuple[str, ...], bool], list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -162,7 +170,7 @@ class JinjaTemplate:
         messages = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
         try:
             rendered = self.tokenizer.hf.apply_chat_template(
-                messages, chat_template=self._without_first_bos(), tokenize=False, add_generation_prompt=prompt
+                messages, chat_template=self._source_of_today, tokenize=False, add_generation_prompt=prompt
             )
         except Exception as error:  # a template is a program, and fails as programs do
             raise self._refused(f"takes no such turns ({' '.join(str(error).split())})") from error
@@ -173,6 +181,11 @@ class JinjaTemplate:
         names = sorted(self.tokenizer.added_tokens, key=len, reverse=True)
         parts = re.split("(" + "|".join(map(re.escape, names)) + ")", text)
         return [Span(part, supervised, control=bool(index % 2)) for index, part in enumerate(parts) if part]
+
+    @cached_property
+    def _source_of_today(self) -> str:
+        """What is rendered."""
+        return dated(self._without_first_bos(), self.today)
 
     def _without_first_bos(self) -> str:
         """The source; where the tokenizer puts a BOS in front by itself, the one that the source begins with is left
@@ -232,11 +245,24 @@ def _said(turn: Turn) -> Rendered:
     return out
 
 
-def own_template(tokenizer: Tokenizer) -> JinjaTemplate:
-    """The chat template that a language model's tokenizer brings along."""
+def own_template(tokenizer: Tokenizer, today: date | None = None) -> JinjaTemplate:
+    """The chat template that a language model's tokenizer brings along; with `today`, that date stands in it."""
     source = tokenizer.hf.chat_template
     if isinstance(source, dict):  # several, for tools and the like
         source = source.get("default")
     if not isinstance(source, str):
         raise UsageError("this language model brings no chat template of its own; name one, such as vicuna-v1")
+    if today is None:
+        return JinjaTemplate(source, tokenizer)
+    source = dated(source, today)
+    if _ASKS_TODAY.search(source):
+        raise UsageError(
+            "this language model's chat template asks for the date in a form that it makes up itself, so nobody could "
+            "say later what was learnt; name another template, such as vicuna-v1"
+        )
     return JinjaTemplate(source, tokenizer)
+
+
+def dated(source: str, today: date) -> str:
+    """A chat template in which a date stands where it asks for today's, so that it says the same on any other day."""
+    return _TODAY.sub(lambda asked: json.dumps(today.strftime(asked[2]), ensure_ascii=False), source)

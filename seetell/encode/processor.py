@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import cached_property
 from math import isqrt
 from pathlib import Path
@@ -200,9 +201,12 @@ class Processor:
         return encoding.ids, mask
 
 
-def template_named(name: str, tokenizer: Tokenizer) -> Template:
-    """A template of the table, one from a module ("package.module:thing"), or "own": the language model's."""
-    found: object = own_template(tokenizer) if name == OWN else pick(TEMPLATES, name, "template")
+def template_named(name: str, tokenizer: Tokenizer, today: date | None = None) -> Template:
+    """A template of the table, one from a module ("package.module:thing"), or "own": the language model's.
+
+    With `today`, one that asks for the date has that date in it, and no other ever after.
+    """
+    found: object = own_template(tokenizer, today) if name == OWN else pick(TEMPLATES, name, "template")
     if isinstance(found, type) or not isinstance(found, Template):
         raise UsageError(
             f"{name} is no chat template: name a seetell.encode.templates.ChatTemplate, or what acts as one."

@@ -23,10 +23,10 @@ from seetell.encode.tokenizer import Tokenizer, load_tokenizer
 from seetell.errors import BadInput, SeetellError, UsageError
 from seetell.files import FACTS_FILE, as_object, read_json
 from seetell.model.adapter import load_any
+from seetell.model.config import config_of
 from seetell.model.folders import is_adapter, model_folder
 from seetell.model.original import is_original, load_original
 from seetell.model.vlm import VLM
-from seetell.model.weights import config_of
 
 BESIDE_WEIGHTS = [FACTS_FILE, "*processor_config.json", "*token*", "vocab.json", "merges.txt", "chat_template*"]
 

@@ -31,12 +31,14 @@ from torch import Tensor, nn
 from seetell.errors import BadInput, UsageError
 from seetell.files import FACTS_FILE, as_object, read_json, sha256_file, sha256_text, write_json
 from seetell.model.casting import cast_parameters
+from seetell.model.config import ModelConfig
 from seetell.model.folders import ADAPTER_CONFIG, adapter_facts, base_of, is_adapter, model_folder
+from seetell.model.hub import second_layer
 from seetell.model.layouts import transformers_name
 from seetell.model.quantized import dense_weight, quantize
 from seetell.model.tensors import few, is_finite, read_any, refuse_not_finite, weight_files
 from seetell.model.vlm import VLM
-from seetell.model.weights import is_llava, load_model, second_layer
+from seetell.model.weights import load_model
 
 CONFIG, WEIGHTS = ADAPTER_CONFIG, "adapter_model.safetensors"
 CONNECTOR = "model.multi_modal_projector"
@@ -132,7 +134,8 @@ def save_adapter(vlm: VLM, folder: Path, base: Path, bits: int) -> None:
         modules_to_save=[CONNECTOR],
         inference_mode=True,
     ).to_dict()
-    if is_llava(vlm) and not is_adapter(base):  # by this AutoPeftModel opens base and adapter in one
+    if not is_adapter(base) and ModelConfig.from_folder(base).is_llava:
+        # By this AutoPeftModel opens base and adapter in one.
         names = {"base_model_class": "LlavaForConditionalGeneration", "parent_library": "transformers"}
         config["auto_mapping"] = names
     written = {key: sorted(value) if isinstance(value, set) else value for key, value in sorted(config.items())}

@@ -21,15 +21,17 @@ from transformers.initialization import no_init_weights
 
 from seetell.errors import BadInput, UsageError
 from seetell.files import write_json
+from seetell.model.config import config_of, processor_constants
 from seetell.model.connector import build_connector
 from seetell.model.folders import refuse_quantized
+from seetell.model.hub import own_tensors
 from seetell.model.layouts import CONNECTORS, module_name_of_original, name_in_file, original_name
 from seetell.model.parts import folder_of, grow_vocabulary, load_language, load_vision, mean_row
 from seetell.model.published_lora import LoraOver
 from seetell.model.self_check import check_model
 from seetell.model.tensors import TensorFolder, read_bin, write_tensors
 from seetell.model.vlm import VLM
-from seetell.model.weights import config_of, fill, own_tensors, processor_constants
+from seetell.model.weights import fill
 
 FAMILIES = {"llava": "llama", "llava_llama": "llama", "llava_mistral": "mistral", "llava_qwen": "qwen2"}
 ARCHITECTURES = {"llava_llama": "LlavaLlama", "llava_mistral": "LlavaMistral", "llava_qwen": "LlavaQwen"}

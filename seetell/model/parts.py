@@ -24,18 +24,18 @@ from transformers import (
     PreTrainedModel,
     SiglipVisionModel,
 )
-from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
-from seetell.errors import BadInput, SeetellError, ServiceError
+from seetell.errors import BadInput, SeetellError, ServiceError, UsageError
 from seetell.model.casting import cast_parameters
+from seetell.model.config import ModelConfig, processor_constants
 from seetell.model.connector import build_connector
 from seetell.model.folders import refuse_quantized
+from seetell.model.quiet import quiet
 from seetell.model.self_check import check_model
 from seetell.model.tensors import is_finite, refuse_not_finite
 from seetell.model.tower import why_not_square
 from seetell.model.vlm import VLM
-from seetell.model.weights import processor_constants
 
 # Heads of a matrix multiply run at full speed on a GPU; the hub's own LLaVA rounds its 32,002 tokens to 32,064.
 ROWS_MULTIPLE = 64
@@ -77,7 +77,43 @@ def load_parts(
         feature_layer=feature_layer,
         keep_cls=keep_cls,
     )
+    _check_cls(vlm.config, vision, keep_cls)
     return check_model(vlm.to(device).eval())
+
+
+def parts_config(
+    vision: str | Path,
+    language: str | Path,
+    *,
+    connector: str = "mlp2",
+    image_id: int,
+    vocabulary: int,
+    feature_layer: int = -2,
+    keep_cls: bool = False,
+) -> ModelConfig:
+    """The config of the model that `load_parts` would give, from the parts' configs alone."""
+    with reading("language model", language):
+        decoder: Any = AutoConfig.from_pretrained(language)
+        if vocabulary > decoder.vocab_size:
+            decoder.vocab_size = _rows(vocabulary)
+    mean, std = processor_constants(folder_of(vision))
+    config = ModelConfig(
+        vision=vision_config(vision),
+        language=decoder,
+        connector=connector,
+        image_id=image_id,
+        pixel_mean=mean,
+        pixel_std=std,
+        feature_layer=feature_layer,
+        keep_cls=keep_cls,
+    )
+    _check_cls(config, vision, keep_cls)
+    return config
+
+
+def _check_cls(config: ModelConfig, vision: str | Path, asked: bool) -> None:
+    if asked and not config.keep_cls:
+        raise UsageError(f"The vision tower {vision} has no CLS token to keep: leave keep_cls out.")
 
 
 def vision_config(name: str | Path, fetched: bool = False) -> Any:
@@ -125,11 +161,14 @@ def grow_vocabulary(language: PreTrainedModel, vocabulary: int) -> None:
     old: int = cast(Any, language.get_input_embeddings()).weight.shape[0]
     if vocabulary <= old:
         return
-    rows = -(-vocabulary // ROWS_MULTIPLE) * ROWS_MULTIPLE
-    language.resize_token_embeddings(rows, mean_resizing=False)
+    language.resize_token_embeddings(_rows(vocabulary), mean_resizing=False)
     for part in cast(Any, (language.get_input_embeddings(), language.get_output_embeddings())):
         with torch.no_grad():
             part.weight[old:] = mean_row(part.weight[:old])
+
+
+def _rows(vocabulary: int) -> int:
+    return -(-vocabulary // ROWS_MULTIPLE) * ROWS_MULTIPLE
 
 
 def _width(part: PreTrainedModel) -> int:
@@ -144,17 +183,11 @@ def mean_row(table: Tensor) -> Tensor:
 @contextmanager
 def reading(what: str, name: str | Path) -> Iterator[None]:
     """Quiet while transformers reads, and its failures told in one sentence."""
-    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
     try:
-        yield
+        with quiet():
+            yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise _failure(what, name, error) from error
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _failure(what: str, name: str | Path, error: Exception) -> SeetellError:

@@ -105,10 +105,10 @@ def refuse_not_finite(names: Sequence[str], where: str | Path) -> None:
         )
 
 
-def few(names: Sequence[str]) -> str:
+def few(names: Sequence[str], most: int = NAMED_AT_MOST) -> str:
     """The first names of many, for a sentence."""
-    more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
-    return ", ".join(names[:NAMED_AT_MOST]) + more
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def read_bin(path: Path) -> dict[str, Tensor]:

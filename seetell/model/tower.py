@@ -10,11 +10,22 @@ Shapes  N images, H x W pixels, V tower width, P patches.
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from functools import cache
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import CLIPVisionModel, PreTrainedModel, SiglipVisionModel
+from transformers import (
+    AutoModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+from transformers.initialization import no_init_weights
 
 from seetell.errors import UsageError
 
@@ -31,10 +42,9 @@ def why_not_square(config: Any) -> str | None:
     return None
 
 
-def layers_used(vision: PreTrainedModel, feature_layer: int) -> int:
+def layers_used(vision: PreTrainedConfig, feature_layer: int) -> int:
     """How many of the tower's layers lie before the hidden state of that number."""
-    config: Any = vision.config
-    depth: int = config.num_hidden_layers
+    depth: int = cast(Any, vision).num_hidden_layers
     used = feature_layer if feature_layer >= 0 else depth + 1 + feature_layer
     if not 0 <= used <= depth:
         raise UsageError(f"The tower has {depth} layers and no {feature_layer}: choose from {-depth - 1} to {depth}.")
@@ -53,30 +63,46 @@ def hidden_state(vision: PreTrainedModel, pixels: Tensor, used: int) -> Tensor:
     return hidden
 
 
-@torch.no_grad()
-def has_cls(vision: PreTrainedModel) -> bool:
-    """Whether the tower puts a CLS token before its patches; a tower with more tokens than that is refused."""
-    if isinstance(vision, CLIPVisionModel | SiglipVisionModel):
-        return isinstance(vision, CLIPVisionModel)
+def has_cls(vision: PreTrainedConfig, used: int) -> bool:
+    """Whether the tower of that config puts a CLS token before its patches, in the hidden state that is read.
+
+    A tower that gives other tokens than that is refused.
+    """
+    if isinstance(vision, CLIPVisionConfig | SiglipVisionConfig):
+        return isinstance(vision, CLIPVisionConfig)
     side_px, patch_px = side_and_patch(vision)
-    blank = torch.zeros(1, 3, side_px, side_px, dtype=vision.dtype, device=vision.device)
-    extra = hidden_state(vision, blank, 0).shape[1] - (side_px // patch_px) ** 2
+    extra = _tokens(vision.to_json_string(use_diff=False), type(vision), side_px, used) - (side_px // patch_px) ** 2
     if extra not in (0, 1):
-        raise UsageError(
-            f"{type(vision).__name__} puts {extra} tokens before its patches: choose a tower with one or none."
-        )
+        before = f"puts {extra} tokens before its patches" if extra > 0 else "has fewer tokens than patches"
+        raise UsageError(f"A {vision.model_type} tower {before}: choose one with CLS or nothing there.")
     return extra == 1
 
 
-def side_and_patch(vision: PreTrainedModel) -> tuple[int, int]:
+@cache
+def _tokens(config: str, kind: type[PreTrainedConfig], side_px: int, used: int) -> int:
+    """How many tokens the hidden state has: counted on a tower without weights."""
+    vision = kind.from_dict(json.loads(config))
+    try:
+        try:
+            return _count(vision, side_px, used, "meta")
+        except (NotImplementedError, RuntimeError):  # towers that look at a value on their way
+            return _count(vision, side_px, used, "cpu")
+    except Exception as error:  # a module of any family, called as LLaVA calls it
+        why = " ".join(str(error).split())[:200]
+        raise UsageError(f"A {vision.model_type} tower does not take square pictures as CLIP does ({why}).") from error
+
+
+@torch.no_grad()
+def _count(vision: PreTrainedConfig, side_px: int, used: int, device: str) -> int:
+    with torch.device(device), no_init_weights():
+        tower = AutoModel.from_config(vision, dtype=torch.float32).eval()
+    return hidden_state(tower, torch.zeros(1, 3, side_px, side_px, device=device), used).shape[1]
+
+
+def side_and_patch(vision: PreTrainedConfig) -> tuple[int, int]:
     """The side of the square picture that the tower takes and of its patches, in pixels."""
-    config: Any = vision.config
-    side_px, patch_px = config.image_size, config.patch_size
-    if not (isinstance(side_px, int) and isinstance(patch_px, int)):
-        raise UsageError(
-            f"{type(vision).__name__} takes pictures of {side_px} in patches of {patch_px}: choose square ones."
-        )
-    return side_px, patch_px
+    config: Any = vision
+    return config.image_size, config.patch_size
 
 
 def normalized(pixels: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:

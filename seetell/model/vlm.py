@@ -23,9 +23,10 @@ from transformers import PreTrainedModel
 from seetell.errors import BadInput, UsageError
 from seetell.model.attention import NAME, Attending, Packed, check_language, original_context
 from seetell.model.cache import Decode, KeyValueCache, Prefill
-from seetell.model.connector import LinearStack, slots
+from seetell.model.config import ModelConfig, three
+from seetell.model.connector import LinearStack
 from seetell.model.pieces import to_device
-from seetell.model.tower import has_cls, hidden_state, layers_used, normalized, side_and_patch
+from seetell.model.tower import hidden_state, normalized
 
 
 class VLM(nn.Module):
@@ -55,19 +56,22 @@ class VLM(nn.Module):
         self.connector = connector
         self.language = language
         self._context = original_context(language.config)
-        self.image_id = image_id
-        self.feature_layer = feature_layer
         self._vision_width: int = _config(vision).hidden_size
-        self.layers_used = layers_used(vision, feature_layer)
-        self.keep_cls = keep_cls and has_cls(vision)
-        self.drops_cls = not keep_cls and has_cls(vision)
-        self.side_px, self.patch_px = side_and_patch(vision)
-        self.pixel_constants = (_three(pixel_mean), _three(pixel_std))
-
-    @property
-    def slots_per_image(self) -> int:
-        """P: how many places of the sentence one picture takes."""
-        return slots(self.side_px, self.patch_px, self.keep_cls)
+        # It holds the parts' own configs: a vocabulary that grows does so in it too.
+        self.config = config = ModelConfig(
+            vision=vision.config,
+            language=language.config,
+            connector=connector.name,
+            image_id=image_id,
+            pixel_mean=three(pixel_mean),
+            pixel_std=three(pixel_std),
+            feature_layer=feature_layer,
+            keep_cls=keep_cls,
+        )
+        self.image_id, self.feature_layer, self.layers_used = image_id, feature_layer, config.layers_used
+        self.keep_cls, self.drops_cls = config.keep_cls, config.drops_cls
+        self.side_px, self.patch_px, self.slots_per_image = config.side_px, config.patch_px, config.image_tokens
+        self.pixel_constants = config.pixel_mean, config.pixel_std
 
     @property
     def device(self) -> torch.device:
@@ -213,11 +217,6 @@ class VLM(nn.Module):
         return self.language.base_model(
             inputs_embeds=embeddings, position_ids=positions, use_cache=False, attending=attending
         ).last_hidden_state
-
-
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return red, green, blue
 
 
 def _config(part: PreTrainedModel) -> Any:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from seetell.config import nearest
 from seetell.errors import ConfigError
 from seetell.model.layouts import CONNECTORS
 
 SEED_BITS = 63  # what torch's generators take
+JOINED: dict[str, Any] = {"connector": "mlp2", "feature_layer": -2, "keep_cls": False}  # as in LLaVA-1.5
 LEARNABLE = ("connector", "language")  # the vision tower stays as it was pretrained, as in LLaVA
 
 
@@ -24,24 +25,37 @@ LEARNABLE = ("connector", "language")  # the vision tower stays as it was pretra
 class Model:
     """The parts: a vision tower and a language model, each by hub name or folder, joined by a connector.
 
-    `start` is a finished model folder to go on from; it names its own parts, so the others stay empty.
-    `feature_layer` is the tower's hidden state that is read (-2: the last but one).
+    `feature_layer` is the tower's hidden state that is read (-2, the last but one, where nothing is said), `keep_cls`
+    gives the tower's CLS token a place before the patches. `start` is a finished model folder to go on from: it
+    decides all of these, so nothing else is set beside it.
     """
 
     vision: str = ""
     language: str = ""
-    connector: str = "mlp2"
-    feature_layer: int = -2
-    keep_cls: bool = False
+    connector: str | None = None
+    feature_layer: int | None = None
+    keep_cls: bool | None = None
     start: str = ""
 
     def __post_init__(self) -> None:
-        if self.start and (self.vision or self.language):
-            raise ConfigError(f'model.start="{self.start}" names its own parts; leave vision and language empty')
-        if not self.start and not (self.vision and self.language):
+        said = {name: getattr(self, name) for name in JOINED if getattr(self, name) is not None}
+        if self.start:
+            parts = {name: part for name, part in (("vision", self.vision), ("language", self.language)) if part}
+            if beside := {**parts, **said}:
+                asked = " ".join(f"--set model.{name}={'' if name in parts else 'none'}" for name in beside)
+                raise ConfigError(
+                    f'model.start="{self.start}" decides {", ".join(beside)} itself: leave it out ({asked})'
+                )
+        elif not (self.vision and self.language):
             raise ConfigError("a model needs vision and language, or start (a finished model folder to go on from)")
-        if self.connector not in CONNECTORS:
+        elif self.joined["connector"] not in CONNECTORS:
             raise ConfigError(f"There is no connector {self.connector!r}: it is linear or mlp1 ... mlp8.")
+
+    @property
+    def joined(self) -> dict[str, Any]:
+        """How the two parts are joined: as the recipe says, else as in LLaVA-1.5. Nothing where `start` decides it."""
+        given = {name: getattr(self, name) for name in JOINED}
+        return {} if self.start else {name: JOINED[name] if at is None else at for name, at in given.items()}
 
 
 @dataclass(frozen=True, slots=True)

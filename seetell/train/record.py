@@ -2,7 +2,8 @@
 
 `recipe.json` is the recipe as it was resolved. `run.json` holds what the recipe does not say and the weights
 depend on: a hash of each stage's encoded data and of the parts the run starts from, and what was chosen
-automatically (device, threads, arithmetic), which is chosen once and read from here ever after.
+automatically (device, threads, arithmetic), which is chosen once and read from here ever after. So is the run's date,
+which some chat templates put into what is learned.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import fcntl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -36,6 +39,7 @@ class Record:
     parts: dict[str, str]
     versions: dict[str, str]
     ranks: int = 1
+    date: str = field(default_factory=lambda: date.today().isoformat())
     chosen: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     data: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -50,7 +54,7 @@ def open_record(recipe: Recipe, out: Path, device: str, ranks: int) -> Record:
     """
     now = Record(str(pick_device(device)), torch.get_num_threads(), _parts(recipe.model), _versions(), ranks)
     if _has_begun(out):
-        _refuse_other(out, differences(read_json(out / "recipe.json"), freeze(recipe)))
+        _refuse_other(out, differences(read_json(out / "recipe.json"), _written_out(recipe)))
         record = thaw(Record, read_json(out / "run.json"))
         _refuse_other(out, differences(record.parts, now.parts, "parts"))
         if device != "auto" and str(pick_device(device)) != record.device:
@@ -66,9 +70,14 @@ def open_record(recipe: Recipe, out: Path, device: str, ranks: int) -> Record:
         record = now
         _refuse_unknown(out)
         remove_logs(out)
-        write_json(out / "recipe.json", freeze(recipe))
+        write_json(out / "recipe.json", _written_out(recipe))
         record.save(out)
     return record
+
+
+def _written_out(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as values, with what it leaves to the defaults of its model: those may be others one day."""
+    return {**freeze(recipe), "model": {**freeze(recipe.model), **recipe.model.joined}}
 
 
 def _has_begun(out: Path) -> bool:

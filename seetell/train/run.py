@@ -21,6 +21,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -60,6 +61,7 @@ from seetell.train.sharing import stage_plan
 from seetell.train.show import show_samples
 from seetell.train.start import (
     learned_weights,
+    opens_in,
     ready_model,
     stage_processor,
     stage_types,
@@ -129,7 +131,9 @@ class _Run:
         to_do = [name for name in wanted if not is_finished(target_of(self.recipe, self.out, name))]
         self.ranks.together(lambda: preflight(self.recipe, to_do, self.ranks.device))
         vlm: VLM | None = self.start(to_do[0])
-        processors = {n: stage_processor(self.recipe.model, stage, vlm) for n, stage in self.recipe.stages.items()}
+        today = date.fromisoformat(self.record.date)
+        stages = self.recipe.stages.items()
+        processors = {n: stage_processor(self.recipe.model, stage, vlm, today) for n, stage in stages}
         # All data is read before anything learns: a bad file of the last stage is told now, not in hours.
         needed = [name for name in wanted if name in to_do or self.recipe.stages[name].cache_features]
         limit = longest_document(vlm.language.config)
@@ -173,6 +177,7 @@ class _Run:
         stage, ranks = self.recipe.stages[name], self.ranks
         self.stamps = stamps_of(self.places(name))
         vlm = ranks.together(lambda: self.load(name))
+        say(f"{opens_in(vlm)}.")
         chosen = ranks.together(lambda: self.chosen(name, vlm))
         precision, sharded = self.precision(name, vlm), is_sharded(stage, ranks)
         ranks.together(lambda: arrange(vlm, chosen, ranks.device))

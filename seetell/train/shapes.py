@@ -12,7 +12,6 @@ from typing import Any, cast
 from torch import nn
 from transformers.pytorch_utils import Conv1D  # GPT-2's linear layers, whose weights lie the other way
 
-from seetell.model.tower import layers_used
 from seetell.model.vlm import VLM
 
 PRUNED = {"q_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}  # a last layer of Llama's shape, but keys and values
@@ -63,7 +62,7 @@ def shapes_of(vlm: VLM) -> Shapes:
     """The sizes of a model's parts."""
     vision: Any = vlm.vision.config
     text: Any = vlm.language.config
-    used = layers_used(vlm.vision, vlm.feature_layer)
+    used = vlm.layers_used
     tokens = (vlm.side_px // vlm.patch_px) ** 2 + int(vlm.keep_cls or vlm.drops_cls)
     tower_layers = _layers(vlm.vision)
     tower_matrices = sum(_matrices(layer) for layer in tower_layers[:used])
@@ -79,7 +78,7 @@ def shapes_of(vlm: VLM) -> Shapes:
         vision_products=tower_matrices * tokens + patches + tower_attention,
         vision_tokens=tokens,
         vision_width=vision.hidden_size,
-        vision_mlp=vision.intermediate_size,
+        vision_mlp=max(one.weight.shape[0] for _, one in _linears(tower_layers[0])),
         side_px=vlm.side_px,
         slots=vlm.slots_per_image,
         connector_matrices=tuple(one.weight.numel() for _, one in _linears(vlm.connector)),

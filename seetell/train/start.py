@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +15,15 @@ from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import OWN
 from seetell.encode.processor import Processor, template_named
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
-from seetell.errors import BadInput
 from seetell.files import FACTS_FILE, as_object, read_json
 from seetell.model.adapter import add_lora, left_out, load_whole
 from seetell.model.casting import cast_parameters, frozen_matrices, place_parameters
-from seetell.model.connector import slots
-from seetell.model.folders import model_folder, whole_folder
+from seetell.model.config import ModelConfig
+from seetell.model.folders import model_folder
 from seetell.model.fp8 import check_fp8, freeze_in_fp8
-from seetell.model.parts import load_parts, vision_config
+from seetell.model.llava import why_not_llava
+from seetell.model.parts import load_parts, parts_config
 from seetell.model.vlm import VLM
-from seetell.model.weights import read_config
 from seetell.train.optimizer import choose_what_learns
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import Model, Recipe, Stage
@@ -36,20 +37,17 @@ def start_model(recipe: Recipe, device: str | torch.device = "cpu", *, again: bo
     model = recipe.model
     if model.start:
         return load_whole(model_folder(model.start), device=device)
-    tokenizer = load_tokenizer(model.language)
-    return load_parts(
-        model.vision,
-        model.language,
-        connector=model.connector,
-        image_id=tokenizer.image_id,
-        vocabulary=len(tokenizer),
-        feature_layer=model.feature_layer,
-        keep_cls=model.keep_cls,
-        dtype=torch.float32,
-        device=device,
-        seed=recipe.seed,
-        fetched=again,
-    )
+    joined = _joined(model, load_tokenizer(model.language))
+    given = {"dtype": torch.float32, "device": device, "seed": recipe.seed, "fetched": again}
+    return load_parts(model.vision, model.language, **joined, **given)
+
+
+def opens_in(vlm: VLM) -> str:
+    """Which software the finished model is for: a sentence without its end."""
+    parts = f"{vlm.connector.name} over {vlm.language.config.model_type} and {vlm.vision.config.model_type}"
+    if (why_not := why_not_llava(vlm)) is None:
+        return f"{parts}: opens in transformers as LlavaForConditionalGeneration"
+    return f"{parts}: opens in seetell only, for transformers' LLaVA is another model: {why_not}"
 
 
 def type_of_learning(stage: Stage) -> torch.dtype:
@@ -115,29 +113,25 @@ def with_learned(vlm: VLM, learned: Mapping[str, Tensor], dtype: torch.dtype) ->
     return vlm
 
 
-def stage_processor(model: Model, stage: Stage, vlm: VLM) -> Processor:
-    """The processor that encodes for this stage: the model's tokenizer and pictures, the stage's template and mode."""
-    # The numbers a config can hold: float32 digits beyond them would make two names of one constant.
-    mean, std = ([round(value, 8) for value in numbers.tolist()] for numbers in (vlm.pixel_mean, vlm.pixel_std))
-    mean, std = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
-    image_processor = ImageProcessor(vlm.side_px, mean, std, stage.image, stage.picture_decoding)
-    return _processor(model, stage, image_processor, vlm.slots_per_image)
+def stage_processor(model: Model, stage: Stage, vlm: VLM, today: date | None = None) -> Processor:
+    """The processor that encodes for this stage: the model's tokenizer and pictures, the stage's template and mode.
+
+    `today` is the date that a chat template reads where it asks for one: a run has one date, whatever the day.
+    """
+    return _processor(model, stage, model_tokenizer(model), vlm.config, today)
 
 
 def planning_processor(model: Model, stage: Stage) -> Processor:
     """The same for counting tokens: made from the parts' configs, without any weight."""
+    tokenizer = model_tokenizer(model)
+    return _processor(model, stage, tokenizer, planned_config(model, tokenizer), None)
+
+
+def planned_config(model: Model, tokenizer: Tokenizer) -> ModelConfig:
+    """The config of the model that `start_model` would give, read from configs alone."""
     if model.start:
-        whole = read_config(whole_folder(model_folder(model.start)))
-        try:
-            side_px, patch_px = (int(whole["vision_config"][name]) for name in ("image_size", "patch_size"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(f"{model.start}/config.json does not say its tower's image_size and patch_size.") from error
-        keep_cls = whole.get("vision_feature_select_strategy") == "full"
-    else:
-        config = vision_config(model.vision)
-        side_px, patch_px, keep_cls = config.image_size, config.patch_size, model.keep_cls
-    image_processor = ImageProcessor(side_px, mode=stage.image)
-    return _processor(model, stage, image_processor, slots(side_px, patch_px, keep_cls))
+        return ModelConfig.from_folder(model_folder(model.start))
+    return parts_config(model.vision, model.language, **_joined(model, tokenizer))
 
 
 def model_tokenizer(model: Model) -> Tokenizer:
@@ -159,7 +153,12 @@ def _tell_other_words(model: Model, stage: Stage) -> None:
             say(f"{model.start} was tuned with {knob}={was}, and this stage goes on with {knob}={now}.")
 
 
-def _processor(model: Model, stage: Stage, image_processor: ImageProcessor, slots_per_image: int) -> Processor:
+def _joined(model: Model, tokenizer: Tokenizer) -> dict[str, Any]:
+    """How a recipe joins its two parts, `<image>` included."""
+    return {**model.joined, "image_id": tokenizer.image_id, "vocabulary": len(tokenizer)}
+
+
+def _processor(model: Model, stage: Stage, tokenizer: Tokenizer, config: ModelConfig, today: date | None) -> Processor:
     _tell_other_words(model, stage)
-    tokenizer = model_tokenizer(model)
-    return Processor(tokenizer, template_named(stage.template, tokenizer), image_processor, slots_per_image)
+    pictures = ImageProcessor(config.side_px, config.pixel_mean, config.pixel_std, stage.image, stage.picture_decoding)
+    return Processor(tokenizer, template_named(stage.template, tokenizer, today), pictures, config.image_tokens)

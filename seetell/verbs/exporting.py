@@ -15,9 +15,10 @@ from seetell.files import write_atomic
 from seetell.infer.reading import read_model
 from seetell.model.adapter import merge
 from seetell.model.folders import model_folder
+from seetell.model.llava import why_not_llava
 from seetell.model.original import TOWER_FOLDER, save_original
 from seetell.model.vlm import VLM
-from seetell.model.weights import is_llava, save_model
+from seetell.model.weights import save_model
 from seetell.publish import publish, refuse_filled
 from seetell.verbs.importing import carry
 
@@ -65,11 +66,8 @@ def export_model(model: str | Path, to: str, out: str | Path) -> Path:
 
 
 def _write_hf(vlm: VLM, processor: Processor, folder: Path) -> None:
-    if not is_llava(vlm):
-        raise UsageError(
-            f"transformers' LLaVA has no place for the connector {vlm.connector.name!r} with a "
-            f"{vlm.language.config.model_type} model: only linear and mlp2 fit."
-        )
+    if (why := why_not_llava(vlm)) is not None:
+        raise UsageError(f"transformers' LlavaForConditionalGeneration is not this model: {why}. Open it in seetell.")
     save_model(vlm, folder, stop_ids=sorted(processor.stop_ids))
 
 

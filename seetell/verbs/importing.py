@@ -17,6 +17,7 @@ from seetell.encode.tokenizer import load_tokenizer
 from seetell.errors import BadInput, UsageError
 from seetell.infer.reading import beside_weights, fitting, images_of_original, read_model, template_of
 from seetell.model.adapter import merge
+from seetell.model.config import config_of
 from seetell.model.folders import (
     ADAPTER_CONFIG,
     CONFIG,
@@ -29,7 +30,7 @@ from seetell.model.folders import (
 from seetell.model.original import is_original, load_original, load_projector
 from seetell.model.parts import folder_of
 from seetell.model.vlm import VLM
-from seetell.model.weights import config_of, save_model
+from seetell.model.weights import save_model
 from seetell.publish import publish, refuse_filled
 
 SENTENCEPIECE = "tokenizer.model"

@@ -30,7 +30,7 @@ from seetell.train.preflight import why_not_run, within
 from seetell.train.recipe import Recipe, Stage
 from seetell.train.shapes import shapes_of
 from seetell.train.sharing import stage_plan
-from seetell.train.start import model_tokenizer, planning_processor
+from seetell.train.start import model_tokenizer, opens_in, planning_processor
 from seetell.train.work import Flops, flops
 from seetell.verbs.training import resolve
 
@@ -119,6 +119,7 @@ def _plan_stage(
         choices={
             **_choices(stage, here, chosen, shapes.prunes),
             "longest sample": f"{stage.max_tokens:,} tokens: {why}",
+            "the model": opens_in(vlm),
         },
         missing=missing,
     )

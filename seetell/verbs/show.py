@@ -21,17 +21,16 @@ from seetell.encode.sample import Sample
 from seetell.errors import BadInput, UsageError
 from seetell.files import FACTS_FILE
 from seetell.infer.reading import open_processor
-from seetell.model.folders import model_folder, whole_folder
+from seetell.model.config import ModelConfig
+from seetell.model.folders import model_folder
 from seetell.model.limits import longest_document
-from seetell.model.weights import read_config
 from seetell.pictures import name_of, open_picture
 from seetell.sources.conversations import is_data, read_conversations
 from seetell.text import shortened
-from seetell.train.outline import language_config
 from seetell.train.preflight import within
 from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.show import sample_pieces
-from seetell.train.start import planning_processor
+from seetell.train.start import planned_config, planning_processor
 from seetell.types import Conversation, Rejected
 
 
@@ -42,7 +41,7 @@ def show(source: str, *, id: str = "", template: str = "", model: str = "", imag
     """
     if model:
         model = str(model_folder(model))
-        read_config(whole_folder(Path(model)))  # refuses what is no model of ours as other verbs do
+        ModelConfig.from_folder(Path(model))  # refuses what is no model of ours as other verbs do
     if images is not None and not is_data(source):
         raise UsageError(f"{source} is a recipe and names its own folders of pictures: leave --images out.")
     results = Console(highlight=False)
@@ -52,8 +51,8 @@ def show(source: str, *, id: str = "", template: str = "", model: str = "", imag
         if conversation is not None:
             found = True
             own = model and not template and name == source  # a finished model reads data in its own template
-            processor = _own_processor(model, stage) if own else planning_processor(parts, stage)
-            stage = within(stage, longest_document(language_config(parts)), name)
+            processor = _own_processor(model) if own else planning_processor(parts, stage)
+            stage = within(stage, longest_document(planned_config(parts, processor.tokenizer).language), name)
             _print(results, name, conversation, stage, processor)
     if not found:
         raise UsageError(f"There is no {id!r} in {source}.")
@@ -76,11 +75,11 @@ def _print(results: Console, name: str, conversation: Conversation, stage: Stage
     results.print(marked(pieces) if results.is_terminal else plain, soft_wrap=True)
 
 
-def _own_processor(model: str, stage: Stage) -> Processor:
+def _own_processor(model: str) -> Processor:
     """A finished model's own, in its own template."""
     if (Path(model) / FACTS_FILE).exists():
         return Processor.load(model)
-    return open_processor(Path(model), planning_processor(Model(start=model), stage).slots_per_image)
+    return open_processor(Path(model), ModelConfig.from_folder(Path(model)).image_tokens)
 
 
 def _stages(source: str, template: str, model: str, images: str | Path | None) -> Iterator[tuple[str, Stage, Model]]:

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from seetell.config import apply_sets
 from seetell.errors import UsageError
 from seetell.model.fp8 import can_multiply
+from seetell.model.hub import hub_tensors
 from seetell.model.parts import load_parts
 from seetell.model.vlm import VLM
-from seetell.model.weights import hub_tensors
 from seetell.train import run
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import Data, Stage

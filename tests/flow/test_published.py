@@ -20,8 +20,10 @@ from seetell.encode.processor import Processor
 from seetell.errors import BadInput, UsageError
 from seetell.infer.reading import read_model
 from seetell.model.adapter import load_any, lora_parameters
+from seetell.model.config import processor_constants
+from seetell.model.hub import own_tensors
 from seetell.model.parts import load_language, load_vision, vision_config
-from seetell.model.weights import load_model, own_tensors, processor_constants, save_model
+from seetell.model.weights import load_model, save_model
 from seetell.verbs.importing import import_model
 from tests.tiny_folders import change_json, write_adapter, write_whole
 from tests.tiny_layouts import TEXT_ROWS, as_hub, as_original, same, tensors_in, theirs, write_tower

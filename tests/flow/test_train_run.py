@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -333,3 +334,42 @@ def test_shares_times_text_only_and_several_pictures(world: Path, tmp_path: Path
     stage = read_json(tmp_path / "out" / "report.json")["stages"]["tune"]
     assert 48 + 4 <= stage["samples"] <= 48 + 20
     assert stage["refused"] == {}
+
+
+def test_a_run_has_one_date_whatever_the_day_it_resumes_on(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chat template that says the date: the data is the same tomorrow, and what is saved says what was learned."""
+
+    class Calendar(date):
+        turned = 28
+
+        @classmethod
+        def today(cls) -> date:
+            return date(2026, 11, cls.turned)
+
+    for room in ("train.record", "encode.jinja"):
+        monkeypatch.setattr(f"seetell.{room}.date", Calendar)
+    shutil.copytree(world / "language", tmp_path / "language")
+    words = tmp_path / "language" / "chat_template.jinja"
+    words.write_text("Today is {{ strftime_now('%d %B %Y') }}.\n" + words.read_text())
+    recipe = recipe_of(world)
+    assert recipe.tune is not None
+    model = replace(recipe.model, language=str(tmp_path / "language"))
+    recipe = replace(recipe, model=model, align=None, tune=replace(recipe.tune, template="own"))
+    undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
+    train(recipe, undisturbed, device="cpu")
+    interrupt_at(recipe, out, 2)
+    monkeypatch.setattr(Calendar, "turned", 29)
+    train(recipe, out, device="cpu")
+    assert_same_weights(undisturbed, out)
+    assert read_json(out / "run.json")["date"] == "2026-11-28"
+    for file in ("chat_template.jinja", "seetell.json"):
+        text = (out / "model" / file).read_text()
+        assert "28 November 2026" in text
+        assert "strftime_now" not in text
+
+
+def test_the_record_says_how_the_parts_were_joined(undisturbed: Path) -> None:
+    written = read_json(undisturbed / "recipe.json")["model"]
+    assert (written["connector"], written["feature_layer"], written["keep_cls"]) == ("mlp2", -2, False)

@@ -15,9 +15,10 @@ from transformers import LlavaForConditionalGeneration
 
 from seetell.encode.processor import Processor
 from seetell.errors import BadInput, ServiceError, UsageError
+from seetell.model.hub import own_tensors
 from seetell.model.layouts import hub_name
 from seetell.model.parts import load_parts
-from seetell.model.weights import load_model, own_tensors, save_model
+from seetell.model.weights import load_model, save_model
 from seetell.verbs.exporting import export_model
 from seetell.verbs.importing import import_model
 from tests.tiny_layouts import TEXT_ROWS, as_4_52, as_fresh, as_hub, as_original, same, tensors_in, theirs, write_tower

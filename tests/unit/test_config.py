@@ -148,8 +148,15 @@ def test_recipes_that_cannot_be_meant(tmp_path: Path) -> None:
         Stage(data=(Data("a.json"),), lr={}, samples_per_step=1)
     with pytest.raises(ConfigError, match="needs vision and language"):
         Model(vision="v")
-    with pytest.raises(ConfigError, match="names its own parts"):
+    with pytest.raises(ConfigError, match="decides vision itself: leave it out"):
         Model(vision="v", start="folder")
+    for name, value in {"connector": "mlp3", "feature_layer": -1, "keep_cls": True}.items():
+        with pytest.raises(ConfigError, match=rf'model.start="folder" decides {name} itself: .* model.{name}=none'):
+            Model(start="folder", **{name: value})
+    with pytest.raises(ConfigError, match="decides connector itself"):  # also where it is the usual one
+        Model(start="folder", connector="mlp2")
+    with pytest.raises(ConfigError, match="decides feature_layer itself"):
+        apply_sets(load_recipe("finetune_yours"), ["model.feature_layer=-1"])
 
 
 def test_thaw_refuses_what_freeze_never_wrote() -> None:

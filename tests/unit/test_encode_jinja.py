@@ -1,10 +1,14 @@
 """A language model's own chat template: learnt from where that is sound, refused by name where it is not."""
 
+from datetime import date
+from pathlib import Path
+
 import pytest
+from transformers import AutoTokenizer
 
 from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import JinjaTemplate, own_template
-from seetell.encode.processor import Processor
+from seetell.encode.processor import Processor, template_named
 from seetell.encode.sample import Sample
 from seetell.encode.templates import TEMPLATES, Span, render
 from seetell.encode.tokenizer import Tokenizer
@@ -171,3 +175,61 @@ def test_the_own_template_comes_with_the_tokenizer() -> None:
     tokenizer = Tokenizer(hf)
     tokenizer.hf.chat_template = CHATML
     assert own_template(tokenizer).source == CHATML
+
+
+class _Calendar(date):
+    """A date whose today can be turned."""
+
+    turned = 28
+
+    @classmethod
+    def today(cls) -> date:
+        return date(2026, 11, cls.turned)
+
+
+DATED = CHATML.replace("You see.", "Today Date: ' + strftime_now(\"%d %b %Y\") + '.").replace(
+    "{%- if messages[0]",
+    "{%- if not strftime_now is defined %}{{ raise_exception('no date') }}{% endif %}{%- if messages[0]",
+)
+
+
+def _text(template: JinjaTemplate) -> str:
+    return "".join(span.text for span in render(Conversation("c", TALK), template) if isinstance(span, Span))
+
+
+def test_a_template_is_told_one_date_also_past_midnight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seetell.encode.jinja.date", _Calendar)
+    tokenizer = tiny_tokenizers.byte_level()
+    processor = Processor(tokenizer, JinjaTemplate(DATED, tokenizer), ImageProcessor(32), 1)
+    evening = processor.encode(Conversation("c", TALK))
+    monkeypatch.setattr(_Calendar, "turned", 29)
+    morning = processor.encode(Conversation("c", (*TALK, *TALK)))  # another shape, met for the first time
+    assert isinstance(evening, Sample)
+    assert isinstance(morning, Sample)
+    texts = [tokenizer.decode(sample.ids.tolist(), skip_special_tokens=False) for sample in (evening, morning)]
+    assert all("Today Date: 28 Nov 2026." in text for text in texts)
+
+
+def test_a_date_that_is_given_stands_in_what_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seetell.encode.jinja.date", _Calendar)
+    tokenizer = Tokenizer(tiny_tokenizers.byte_level_hf())
+    tokenizer.hf.chat_template = DATED
+    template = template_named("own", tokenizer, date(2026, 2, 3))
+    assert isinstance(template, JinjaTemplate)
+    processor = Processor(tokenizer, template, ImageProcessor(32), 4)
+    processor.save(tmp_path)
+    again = Processor.load(tmp_path).template
+    assert isinstance(again, JinjaTemplate)
+    assert _text(again) == _text(template)
+    assert "Today Date: 03 Feb 2026." in _text(again)
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}]
+    theirs = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(messages, tokenize=False)
+    assert "Today Date: 03 Feb 2026." in str(theirs)
+    assert "28 Nov" in _text(own_template(tokenizer))  # without one: the day's
+
+
+def test_a_date_in_a_form_that_nobody_wrote_down_is_refused() -> None:
+    tokenizer = Tokenizer(tiny_tokenizers.byte_level_hf())
+    tokenizer.hf.chat_template = DATED.replace('now("%d %b %Y")', "now('%d' + ' %b')")
+    with pytest.raises(UsageError, match="asks for the date in a form that it makes up itself"):
+        own_template(tokenizer, date(2026, 2, 3))

@@ -57,9 +57,9 @@ def test_the_tower_stops_at_its_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     features = vlm.tower_features(tiny_pixels(2))
     assert features.shape == (2, SLOTS, 24)
     assert not features.requires_grad
-    assert layers_used(vlm.vision, 0) == 0
+    assert layers_used(vlm.vision.config, 0) == 0
     with pytest.raises(UsageError, match="3 layers and no 4"):
-        layers_used(vlm.vision, 4)
+        layers_used(vlm.vision.config, 4)
 
 
 def test_another_family_of_towers() -> None:
