@@ -296,7 +296,7 @@ def test_a_tower_whose_pixels_are_scaled_otherwise_is_refused(tmp_path: Path, ch
 def test_a_tower_whose_pixels_are_not_normalized_has_mean_0(tmp_path: Path) -> None:
     write_tower(tmp_path)
     change_json(tmp_path / "preprocessor_config.json", do_normalize=False)
-    assert processor_constants(tmp_path) == ([0.0] * 3, [1.0] * 3)
+    assert processor_constants(tmp_path) == ((0.0,) * 3, (1.0,) * 3)
 
 
 def test_a_tower_of_pictures_of_any_size_is_refused(tmp_path: Path) -> None:
