@@ -28,7 +28,6 @@ from seetell.model.kernel_choice import Case, build_kernel, case_of
 from seetell.model.pieces import Kernel, Pieces, only_rows, whole_documents
 
 NAME = "seetell_packed"
-FAR = 1 << 16
 ANOTHER = "choose another language model"
 
 
@@ -169,29 +168,6 @@ def _why_not_one_body(language: PreTrainedModel) -> str | None:
         if id(weight) not in own and names.setdefault(id(weight), name) != name:
             return f"has one weight under two names ({names[id(weight)]} and {name})"
     return None
-
-
-def context_end(config: Any) -> int:
-    """How many positions a config knows; for one that does not say, very many."""
-    return min(original_context(config) or FAR, getattr(config, "max_position_embeddings", None) or FAR)
-
-
-def original_context(config: Any) -> int | None:
-    """Up to how many tokens the rotary frequencies are fixed; None where they always are.
-
-    Beyond it `longrope` and `dynamic` choose them by the longest document of a call, so documents would depend on
-    their neighbours, and keys in a cache would not fit the queries that come later.
-    """
-    whole: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
-    each = [kind for kind in (whole, *whole.values()) if isinstance(kind, dict)]  # some have one a kind of layer
-    ends: list[int] = []
-    for rope in each:
-        kind = str(rope.get("rope_type"))
-        if kind == "longrope":
-            ends.append(int(rope.get("original_max_position_embeddings") or config.max_position_embeddings))
-        elif "dynamic" in kind:
-            ends.append(int(config.max_position_embeddings))
-    return min(ends, default=None)
 
 
 AttentionInterface.register(NAME, packed_attention)

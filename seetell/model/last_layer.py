@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from seetell.model.attention import Packed, context_end
+from seetell.model.attention import Packed
+from seetell.model.limits import context_end
 
 AGREEMENT, ROUGH_AGREEMENT = 1e-4, 2e-2  # of two roads to the same numbers in 32 and in 16 bits, by the largest
 PARTS = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+FAR = 1 << 16
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -28,15 +30,33 @@ def longest_document(config: Any) -> Limit | None:
     return min(_limits(config), key=lambda limit: limit.tokens, default=None)
 
 
+def original_context(config: Any) -> int | None:
+    """Up to how many tokens the rotary frequencies are fixed; None where they always are."""
+    return min((context for context, _ in _frequency_changes(config)), default=None)
+
+
+def context_end(config: Any) -> int:
+    """How many positions a language model knows; very many for one that does not say."""
+    return min(original_context(config) or FAR, getattr(config, "max_position_embeddings", None) or FAR)
+
+
+def _frequency_changes(config: Any) -> Iterator[tuple[int, str]]:
+    """The tokens beyond which a kind of rotary embedding chooses its frequencies by the longest document of a call."""
+    for rope in _rope_parameters(config):
+        kind = str(rope.get("rope_type"))
+        if kind == "longrope":
+            yield int(rope.get("original_max_position_embeddings") or config.max_position_embeddings), kind
+        elif "dynamic" in kind:
+            yield int(config.max_position_embeddings), kind
+
+
 def _limits(config: Any) -> Iterator[Limit]:
     window = getattr(config, "sliding_window", None)
     if window and _slides(config):
         yield Limit(int(window), f"layers of this {config.model_type} look back {window:,} tokens (sliding_window)")
-    for rope in _rope_parameters(config):
-        context = rope.get("original_max_position_embeddings")
-        if context and rope.get("rope_type") == "longrope":
-            why = f"the rotary frequencies of this {config.model_type} change beyond {context:,} tokens (longrope)"
-            yield Limit(int(context), why)
+    for context, kind in _frequency_changes(config):
+        why = f"the rotary frequencies of this {config.model_type} change beyond {context:,} tokens ({kind})"
+        yield Limit(context, why)
     # Attribute maps make one name of many; MPT's and DBRX's is spelled otherwise.
     for name in ("max_position_embeddings", "max_seq_len"):
         if context := getattr(config, name, None):

@@ -34,8 +34,9 @@ from transformers.utils import logging
 
 from seetell.errors import BadInput, SeetellError, UsageError
 from seetell.files import json_text, sha256_file, sha256_text
-from seetell.model.attention import ANOTHER, NAME, context_end
+from seetell.model.attention import ANOTHER, NAME
 from seetell.model.cache import Decode, KeyValueCache, Prefill
+from seetell.model.limits import context_end, longest_document
 from seetell.model.vlm import VLM
 
 TOKENS = 12  # of a row
@@ -120,8 +121,8 @@ def _difference(vlm: VLM) -> str | None:
 def _documents(vlm: VLM) -> tuple[Tensor, Tensor, list[int]]:
     """ids and positions [2, N] of two documents, and how many of each row's tokens are packed; one more is decoded."""
     config: Any = vlm.language.config
-    end = context_end(config)
-    tokens = min(TOKENS, end, getattr(config, "sliding_window", None) or TOKENS)
+    end, limit = context_end(config), longest_document(config)
+    tokens = min(TOKENS, limit.tokens if limit else TOKENS)
     generator = torch.Generator().manual_seed(0)
     rows = vlm.embedding.weight.shape[0]
     ids = torch.randint(min(3, rows - 1), rows, (2, tokens), generator=generator)

@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from seetell.errors import BadInput, UsageError
-from seetell.model.attention import NAME, Attending, Packed, check_language, original_context
+from seetell.model.attention import NAME, Attending, Packed, check_language
 from seetell.model.cache import Decode, KeyValueCache, Prefill
 from seetell.model.config import ModelConfig, three
 from seetell.model.connector import LinearStack
+from seetell.model.limits import original_context
 from seetell.model.pieces import to_device
 from seetell.model.tower import hidden_state, normalized
 
