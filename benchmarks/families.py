@@ -237,7 +237,8 @@ def apart(attempt: Callable[[Case], Row], case: Case) -> Row:
 def table(rows: Iterable[Row]) -> str:
     """Markdown, what matches first."""
     ordered = sorted(rows, key=lambda row: (row.verdict != MATCHES, row.name))
-    lines = [f"| `{row.name}` | {row.family} | {row.verdict} | {_cell(row.reason)} |" for row in ordered]
+    told = {row.name: "no tiny config of it can be made" if row.verdict == UNTRIED else row.reason for row in ordered}
+    lines = [f"| `{row.name}` | {row.family} | {row.verdict} | {_cell(told[row.name])} |" for row in ordered]
     return "\n".join(["| model type | class | | reason |", "| --- | --- | --- | --- |", *lines])
 
 

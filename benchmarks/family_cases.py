@@ -21,6 +21,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from seetell.model.connector import build_connector
+from seetell.model.tower import width
 from seetell.model.vlm import VLM
 
 LARGEST = 10_000_000  # parameters: what is not tiny was not shrunk
@@ -127,6 +128,12 @@ BESIDES: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "prophetnet": {"num_hidden_layers": ..., "num_encoder_layers": 2, "num_decoder_layers": 2},
     "minimax": {"layer_types": ["full_attention", "linear_attention"]},
+    "roc_bert": {
+        "pronunciation_vocab_size": 16,
+        "shape_vocab_size": 16,
+        "pronunciation_embed_dim": 8,
+        "shape_embed_dim": 8,
+    },
     "ctrl": {"dff": 48},
     "xlnet": {"max_position_embeddings": ..., "d_head": 8, "d_inner": 48},
     "gemma3n_text": {"num_kv_shared_layers": 0, "layer_types": ["sliding_attention", "full_attention"]},
@@ -154,7 +161,7 @@ TOWER_BESIDES: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("convnext", "convnextv2", "dinov3_convnext"), FOUR_STAGES),
     "resnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]},
     "regnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "groups_width": 8},
-    "bit": {"embedding_size": 32, "hidden_sizes": [32, 64], "depths": [1, 1]},
+    "bit": {"num_groups": 8, "embedding_size": 8, "hidden_sizes": [32, 64], "depths": [1, 1]},
     "focalnet": {"embed_dim": 12, "depths": [1, 1], "hidden_sizes": [12, 24], "focal_levels": [2, 2]},
     "poolformer": {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]},
     **dict.fromkeys(("pvt", "pvt_v2", "segformer"), PYRAMID),
@@ -250,6 +257,6 @@ def tiny_tower() -> PreTrainedModel:
 
 
 def join(vision: PreTrainedModel, language: PreTrainedModel, **given: Any) -> VLM:
-    widths = vision.config.hidden_size, language.config.hidden_size
+    widths = width(vision.config), language.config.hidden_size
     constants: dict[str, Any] = {"pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.25, 0.25, 0.25)}
     return VLM(vision, build_connector("mlp2", *widths, 2), language, image_id=IMAGE_ID, **constants, **given).eval()

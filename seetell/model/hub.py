@@ -12,6 +12,7 @@ from seetell.errors import BadInput
 from seetell.model.config import ModelConfig
 from seetell.model.connector import build_connector
 from seetell.model.layouts import hub_name
+from seetell.model.tower import width
 from seetell.model.vlm import VLM
 
 
@@ -24,7 +25,7 @@ def build_model(config: ModelConfig, what: str) -> VLM:
     try:
         tower = AutoModel.from_config(vision, dtype=torch.float32)
         decoder = AutoModelForCausalLM.from_config(language, dtype=torch.float32)
-        connector = build_connector(config.connector, vision.hidden_size, language.hidden_size)
+        connector = build_connector(config.connector, width(vision), language.hidden_size)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{what} does not describe a model that can be built ({error}).") from error
     return VLM(

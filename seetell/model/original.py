@@ -30,6 +30,7 @@ from seetell.model.parts import folder_of, grow_vocabulary, load_language, load_
 from seetell.model.published_lora import LoraOver
 from seetell.model.self_check import check_model
 from seetell.model.tensors import TensorFolder, read_bin, write_tensors
+from seetell.model.tower import width
 from seetell.model.vlm import VLM
 from seetell.model.weights import fill
 
@@ -69,7 +70,7 @@ def load_original(
     tower = load_vision(tower_name, dtype or "auto")
     language = _empty_language(config, folder)
     mean, std = processor_constants(folder_of(tower_name))
-    widths = cast(Any, tower.config).hidden_size, cast(Any, language.config).hidden_size
+    widths = width(tower.config), cast(Any, language.config).hidden_size
     vlm = VLM(
         tower,
         build_connector(name, *widths),
@@ -122,7 +123,7 @@ def load_projector(
         raise BadInput(f"{path} holds no connector: fetch it again, or train stage 1.")
     tower, decoder = load_vision(vision, dtype), load_language(language, dtype)
     grow_vocabulary(decoder, vocabulary)
-    widths = cast(Any, tower.config).hidden_size, cast(Any, decoder.config).hidden_size
+    widths = width(tower.config), cast(Any, decoder.config).hidden_size
     mean, std = processor_constants(folder_of(vision))
     _, feature_layer, keep_cls = _connector_facts(config, path)
     vlm = VLM(
@@ -177,7 +178,7 @@ def _original_config(vlm: VLM, kind: str, image_mode: str) -> dict[str, Any]:
         "rope_theta": rope.get("rope_theta", 10000.0),
         "rope_scaling": None if rope.get("rope_type", "default") == "default" else rope,
         "mm_vision_tower": TOWER_FOLDER,
-        "mm_hidden_size": cast(Any, vlm.vision.config).hidden_size,
+        "mm_hidden_size": width(vlm.vision.config),
         "mm_projector_type": "linear" if depth == 1 else f"mlp{depth}x_gelu",
         "mm_vision_select_layer": vlm.feature_layer,
         "mm_vision_select_feature": "patch" if vlm.drops_cls else "cls_patch",

@@ -34,7 +34,7 @@ from seetell.model.folders import refuse_quantized
 from seetell.model.quiet import quiet
 from seetell.model.self_check import check_model
 from seetell.model.tensors import is_finite, refuse_not_finite
-from seetell.model.tower import why_not_square
+from seetell.model.tower import why_not_square, width
 from seetell.model.vlm import VLM
 
 # Heads of a matrix multiply run at full speed on a GPU; the hub's own LLaVA rounds its 32,002 tokens to 32,064.
@@ -65,7 +65,7 @@ def load_parts(
     decoder = load_language(language, dtype, fetched)
     grow_vocabulary(decoder, vocabulary)
     mean, std = processor_constants(folder_of(vision))
-    joint = build_connector(connector, _width(tower), _width(decoder), seed)
+    joint = build_connector(connector, width(tower.config), cast(Any, decoder.config).hidden_size, seed)
     cast_parameters(joint, dtype)
     vlm = VLM(
         tower,
@@ -169,10 +169,6 @@ def grow_vocabulary(language: PreTrainedModel, vocabulary: int) -> None:
 
 def _rows(vocabulary: int) -> int:
     return -(-vocabulary // ROWS_MULTIPLE) * ROWS_MULTIPLE
-
-
-def _width(part: PreTrainedModel) -> int:
-    return cast(Any, part.config).hidden_size
 
 
 def mean_row(table: Tensor) -> Tensor:

@@ -51,6 +51,13 @@ def layers_used(vision: PreTrainedConfig, feature_layer: int) -> int:
     return used
 
 
+def width(vision: PreTrainedConfig) -> int:
+    """V: how wide the tower's features are."""
+    if why := why_not_square(vision):
+        raise UsageError(f"The vision tower {why}.")
+    return cast(Any, vision).hidden_size
+
+
 def hidden_state(vision: PreTrainedModel, pixels: Tensor, used: int) -> Tensor:
     """[N, 3, H, W] -> [N, tokens, V]: what leaves the first `used` layers, CLS still in front where there is one."""
     if not isinstance(vision, CLIPVisionModel | SiglipVisionModel):
@@ -96,7 +103,10 @@ def _tokens(config: str, kind: type[PreTrainedConfig], side_px: int, used: int) 
 def _count(vision: PreTrainedConfig, side_px: int, used: int, device: str) -> int:
     with torch.device(device), no_init_weights():
         tower = AutoModel.from_config(vision, dtype=torch.float32).eval()
-    return hidden_state(tower, torch.zeros(1, 3, side_px, side_px, device=device), used).shape[1]
+    hidden = hidden_state(tower, torch.zeros(2, 3, side_px, side_px, device=device), used)
+    if hidden.dim() != 3 or (hidden.shape[0], hidden.shape[2]) != (2, width(vision)):
+        raise ValueError(f"two pictures become features of {'x'.join(map(str, hidden.shape))}")
+    return hidden.shape[1]
 
 
 def side_and_patch(vision: PreTrainedConfig) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from seetell.model.config import ModelConfig, three
 from seetell.model.connector import LinearStack
 from seetell.model.limits import original_context
 from seetell.model.pieces import to_device
-from seetell.model.tower import hidden_state, normalized
+from seetell.model.tower import hidden_state, normalized, width
 
 
 class VLM(nn.Module):
@@ -57,7 +57,7 @@ class VLM(nn.Module):
         self.connector = connector
         self.language = language
         self._context = original_context(language.config)
-        self._vision_width: int = _config(vision).hidden_size
+        self._vision_width = width(vision.config)
         # It holds the parts' own configs: a vocabulary that grows does so in it too.
         self.config = config = ModelConfig(
             vision=vision.config,
@@ -218,7 +218,3 @@ class VLM(nn.Module):
         return self.language.base_model(
             inputs_embeds=embeddings, position_ids=positions, use_cache=False, attending=attending
         ).last_hidden_state
-
-
-def _config(part: PreTrainedModel) -> Any:
-    return part.config
