@@ -183,8 +183,8 @@ class Maker:
         from pyarrow import parquet
 
         for row in rows:
-            if isinstance(row, dict) and isinstance(row.get("image"), str) and (self.folder / row["image"]).is_file():
-                name = row["image"]
+            name = row.get("image") if isinstance(row, dict) else None
+            if isinstance(name, str) and name in (*GOOD, *BAD) and (self.folder / name).is_file():
                 row["image"] = {"bytes": (self.folder / name).read_bytes() if len(name) % 2 else None, "path": name}
         try:
             parquet.write_table(pyarrow.Table.from_pylist(rows), path)

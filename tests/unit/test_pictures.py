@@ -15,9 +15,10 @@ import PIL.Image
 import pytest
 import torch
 
+from seetell.console import console
 from seetell.encode.image import ImageProcessor
 from seetell.errors import BadInput
-from seetell.evals.answerers import data_url
+from seetell.evals.answerers import AskedAnswerer, data_url, endpoint
 from seetell.infer.blip2 import Blip2Answerer
 from seetell.infer.pictures import Pictures
 from seetell.pictures import (
@@ -185,3 +186,19 @@ def test_what_a_tag_turns_is_sent_and_shown_upright() -> None:
 
 def test_a_key_is_a_matter_of_content() -> None:
     assert content_key(b"a") == content_key(b"a") != content_key(b"b")
+
+
+def test_a_service_is_not_asked_about_a_picture_that_does_not_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "quiet", False)
+    items = [Item(str(at), "What?", (Image(data=data),)) for at, data in enumerate((b"", b"%!PS-Adobe-3.0"))]
+    answerer = AskedAnswerer(
+        endpoint("m@http://localhost:1/v1"), tmp_path / "journal.jsonl", eyes=True, max_new_tokens=8
+    )
+    answers = list(answerer.answer(items))
+    assert [(answer.item_id, answer.text, answer.finish_reason) for answer in answers] == [
+        ("0", "", "refused"),
+        ("1", "", "refused"),
+    ]
+    assert "not asked 2 of 2 questions: 1 × empty picture, 1 × not a picture" in capsys.readouterr().err
