@@ -57,6 +57,7 @@ class Case:
     learns: tuple[str, ...] = ("connector", "language")
     nodes: int = 1
     checkpointing: Literal["off", "full"] = "off"
+    roomy: bool = True
 
     @property
     def stage(self) -> Stage:
@@ -68,7 +69,7 @@ def learner_of(case: Case, ranks: Ranks) -> Learner:
     choose_what_learns(model, case.stage)
     prune(model.language)
     set_computing(model.language, case.checkpointing)
-    shards = Shards(model, ranks, torch.float32) if is_sharded(case.stage, ranks) else None
+    shards = Shards(model, ranks, torch.float32, roomy=case.roomy) if is_sharded(case.stage, ranks) else None
     return Learner(model, build_optimizer(model, case.stage), case.stage, torch.float32, ranks, shards=shards)
 
 

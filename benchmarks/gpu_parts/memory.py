@@ -25,7 +25,7 @@ from benchmarks.systems.sizes import SIZES, Size, as_vlm, build_llava
 from seetell.encode.sample import Batch, Sample, pack
 from seetell.model.vlm import VLM
 from seetell.train.computing import arrange, choose_computing
-from seetell.train.estimate import kept_in, memory, setting_of
+from seetell.train.estimate import memory, rehearsal_of, setting_of
 from seetell.train.loop import Learner, train_step
 from seetell.train.optimizer import build_optimizer, set_lr
 from seetell.train.pictures import MicroBatch
@@ -64,9 +64,9 @@ def measured(way: str, place: Place, notes: Notes) -> dict[str, Any]:
     chosen = choose_computing(stage, vlm, place.device)
     batch = full_batch(size, tokens)
     load = Load(tokens=len(batch.ids), slots=len(batch.ids), targets=len(batch.targets), pictures=len(batch.pixels))
-    kept = kept_in(stage, vlm.language.config, chosen["precision"], place.on_gpu)
+    rehearsal = rehearsal_of(stage, vlm, chosen["precision"], place.on_gpu)
     setting = setting_of(stage, chosen["precision"], place.on_gpu, chosen["checkpointing"])
-    predicted = memory(shapes_of(vlm), kept, load, replace(setting, sharded=sharded))
+    predicted = memory(shapes_of(vlm), rehearsal, load, replace(setting, sharded=sharded, roomy=sharded))
     with group(place) if sharded else nothing():
         learner = learner_of(vlm, stage, chosen, place, sharded)
         forget_peak(place.device)
@@ -93,7 +93,7 @@ def learner_of(vlm: VLM, stage: Stage, chosen: dict[str, str], place: Place, sha
     precision = torch.bfloat16 if chosen["precision"] == "bfloat16" else torch.float32
     arrange(vlm, chosen, place.device)
     vlm = ready_model(vlm, stage, precision, 0, place.device, sharded)
-    shards = Shards(vlm, ranks, precision, stage_types(vlm, stage, precision)) if sharded else None
+    shards = Shards(vlm, ranks, precision, stage_types(vlm, stage, precision), roomy=True) if sharded else None
     return Learner(vlm.train(), build_optimizer(vlm, stage), stage, precision, ranks, shards=shards)
 
 

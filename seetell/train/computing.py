@@ -5,6 +5,7 @@ What a recipe leaves to "auto" is decided here by rule and feature test, and tol
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -13,8 +14,8 @@ from seetell.console import say
 from seetell.model.computing import can_compile, fuse_with_liger, keep_freed_memory, set_computing
 from seetell.model.last_layer import blocks, prune
 from seetell.model.vlm import VLM
-from seetell.train.estimate import choose_checkpointing, fullest, kept_in, setting_of
-from seetell.train.hardware import memory_here
+from seetell.train.estimate import arranged, fullest, rehearsal_of, setting_of
+from seetell.train.hardware import memory_of_each
 from seetell.train.recipe import Stage
 from seetell.train.shapes import shapes_of
 
@@ -24,25 +25,26 @@ WIDE_ENOUGH = 128
 def choose_computing(stage: Stage, vlm: VLM, device: torch.device, shards: int = 1) -> dict[str, str]:
     """What "auto" means on this device, which holds one of so many shards, for each thing that may be left to it."""
     precision = choose_precision(stage, vlm, device)
-    return {
-        "precision": precision,
-        "checkpointing": _choose_checkpointing(stage, vlm, device, precision, shards),
-        "compile": _choose_compile(stage, vlm, device, precision),
-    }
+    computed = {"precision": precision, "compile": _choose_compile(stage, vlm, device, precision)}
+    return computed | choose_for_memory(stage, vlm, device, shards, computed)
 
 
-def _choose_checkpointing(stage: Stage, vlm: VLM, device: torch.device, precision: str, shards: int) -> str:
-    """The least recomputation that a full micro-batch leaves room for in the device's memory."""
-    if stage.checkpointing != "auto":
-        return stage.checkpointing
-    if "language" not in stage.lr or not blocks(vlm.language):
-        return "off"
+def choose_for_memory(
+    stage: Stage, vlm: VLM, device: torch.device, shards: int, computed: Mapping[str, str]
+) -> dict[str, str]:
+    """What depends on the memory of a device and on how many share the weights, for a full micro-batch."""
+    asked = stage.checkpointing
+    if asked == "auto" and ("language" not in stage.lr or not blocks(vlm.language)):
+        asked = "off"
+    if asked != "auto" and shards == 1:
+        return {"checkpointing": asked, "roomy": "off"}
     shapes = shapes_of(vlm)
-    kept = kept_in(stage, vlm.language.config, precision, device.type == "cuda")
-    compiled = _choose_compile(stage, vlm, device, precision) == "on"
-    setting = setting_of(stage, precision, device.type == "cuda", compiled=compiled)
+    on_gpu, compiled = device.type == "cuda", computed["compile"] == "on"
+    rehearsal = rehearsal_of(stage, vlm, computed["precision"], on_gpu)
+    setting = setting_of(stage, computed["precision"], on_gpu, compiled=compiled)
     setting = replace(setting, ranks=shards, sharded=shards > 1)
-    return choose_checkpointing(shapes, kept, fullest(stage, shapes), setting, memory_here(device))
+    found = arranged(shapes, rehearsal, fullest(stage, shapes), setting, memory_of_each(device, shards), asked)
+    return {"checkpointing": found.checkpointing, "roomy": "on" if found.roomy else "off"}
 
 
 def choose_precision(stage: Stage, vlm: VLM, device: torch.device) -> str:

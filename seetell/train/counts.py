@@ -8,8 +8,9 @@ Shapes  T tokens of all samples.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -95,12 +96,22 @@ def count(samples: Samples, plan: Plan, features_kept: bool = False) -> Counted:
         slots_at_random=padded_at_random(plan.lengths, plan.seed),
         slots_as_llava=padded_as_llava(plan.lengths, [shown > 0 for shown in pictures], plan.seed),
     )
-    largest = (
-        max(loads, key=lambda load: load.slots),
-        max(loads, key=lambda load: load.targets),
-        max(loads, key=lambda load: load.pictures),
-    )
-    return Counted(samples, plan, targets, pictures, total, largest, max(passes) > 1, counts)
+    return Counted(samples, plan, targets, pictures, total, largest(loads), max(passes) > 1, counts)
+
+
+def largest(loads: Sequence[Load]) -> tuple[Load, ...]:
+    """The fullest of these loads, by tokens, by targets and by pictures."""
+    keys = ("slots", "targets", "pictures")
+    return tuple({max(loads, key=attrgetter(key)): None for key in keys})
+
+
+def fullest_loads(samples: Samples, plan: Plan, ranks: int) -> tuple[Load, ...]:
+    """The fullest micro-batches that any of so many ranks will meet."""
+    learnt = _by_sample(samples.supervised, samples.starts)
+    targets = [learnt[i] for i in samples.entries]
+    pictures = [len(samples.images[i]) for i in samples.entries]
+    shares = (rank for step in range(plan.steps) for rank in plan.micro_batches(step, ranks))
+    return largest([load_of(plan, micro, targets, pictures) for rank in shares for micro in rank])
 
 
 def _by_sample(flags: Tensor, starts: list[int]) -> list[int]:

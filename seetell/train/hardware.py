@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 
 GIB = 2**30
+# Logits that are looked at in one go: on a CPU what its caches hold, on a GPU what keeps it busy.
+CHUNK_CPU, CHUNK_GPU = 2**18, 2**25
 UTILISATION = 0.4  # of its dense rate that a GPU reaches in a step, in executed operations: an assumption
 
 
@@ -52,6 +54,11 @@ def memory_here(device: torch.device) -> int:
     limit = Path("/sys/fs/cgroup/memory.max")
     allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
     return machine if allowed == "max" else min(machine, int(allowed))
+
+
+def memory_of_each(device: torch.device, ranks: int) -> float:
+    """Bytes that each of so many ranks of a machine may use: GPUs are one for each, a CPU's memory is shared."""
+    return memory_here(device) / (1 if device.type == "cuda" else ranks)
 
 
 def product_rate(device: torch.device, precision: str, side: int = 1024) -> float:

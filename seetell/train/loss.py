@@ -16,10 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from seetell.model.vlm import VLM
+from seetell.train.hardware import CHUNK_CPU, CHUNK_GPU
 from seetell.train.pictures import MicroBatch
-
-# Logits that are looked at in one go: on a CPU what its caches hold, on a GPU what keeps it busy.
-CHUNK_CPU, CHUNK_GPU = 2**18, 2**25
 
 
 def token_losses(model: VLM, micro: MicroBatch) -> Tensor:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from seetell.train.activations import Kept
-from seetell.train.estimate import Memory, Setting, choose_checkpointing, fits, memory
+from seetell.train.activations import Rehearsal
+from seetell.train.estimate import Memory, Setting, arranged, fits, memory
 from seetell.train.hardware import UTILISATION, Gpu
 from seetell.train.shapes import Shapes
 from seetell.train.work import Load, flops
@@ -40,19 +40,19 @@ class Offer:
 
 def fit(
     shapes: Shapes,
-    kept: Kept,
+    rehearsal: Rehearsal,
     loads: Sequence[Load],
     setting: Setting,
     room_bytes: float,
-    full: Load | None = None,
+    full: Load,
     count: int | None = None,
 ) -> Fit:
-    """The fewest machines of that memory which hold the stage, or so many; with `full` the least recomputation
-    that a full micro-batch leaves room for is chosen."""
+    """The fewest machines of that memory which hold the stage, or so many. Recomputation that is "auto", and whether
+    shards are roomy, is chosen for a `full` micro-batch, as training does."""
     sizes = (count,) if count else SIZES
     ways = [(size, size > 1 and sharded) for size in sizes for sharded in setting.shardings]
     tried = (
-        _fit(shapes, kept, loads, replace(setting, ranks=size, sharded=sharded), room_bytes, full)
+        _fit(shapes, rehearsal, loads, replace(setting, ranks=size, sharded=sharded), room_bytes, full)
         for size, sharded in ways
     )
     best = next(tried)
@@ -62,11 +62,10 @@ def fit(
 
 
 def _fit(
-    shapes: Shapes, kept: Kept, loads: Sequence[Load], setting: Setting, room_bytes: float, full: Load | None
+    shapes: Shapes, rehearsal: Rehearsal, loads: Sequence[Load], setting: Setting, room_bytes: float, full: Load
 ) -> Fit:
-    if full is not None:
-        setting = replace(setting, checkpointing=choose_checkpointing(shapes, kept, full, setting, room_bytes))
-    needed = max((memory(shapes, kept, load, setting) for load in loads), key=lambda one: one.peak)
+    setting = arranged(shapes, rehearsal, full, setting, room_bytes, setting.checkpointing)
+    needed = max((memory(shapes, rehearsal, load, setting) for load in loads), key=lambda one: one.peak)
     return Fit(setting.ranks if fits(needed, room_bytes) else 0, setting, needed, room_bytes)
 
 
@@ -74,15 +73,15 @@ def offer(
     name: str,
     gpu: Gpu,
     shapes: Shapes,
-    kept: Kept,
+    rehearsal: Rehearsal,
     loads: Sequence[Load],
     total: Load,
     setting: Setting,
-    full: Load | None = None,
+    full: Load,
     count: int | None = None,
 ) -> Offer:
     """What the stage takes on GPUs of that kind."""
-    found = fit(shapes, kept, loads, setting, gpu.memory_bytes, full, count)
+    found = fit(shapes, rehearsal, loads, setting, gpu.memory_bytes, full, count)
     chosen = found.setting
     parts = flops(shapes, total, chosen.learns, chosen.checkpointing, lora_rank=chosen.lora_rank)
     executed = sum(part.executed for part in parts.values())

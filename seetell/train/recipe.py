@@ -118,6 +118,7 @@ class Stage:
     blocks, and `fp8` holds the frozen language model's matrices in 8 bits (an approximation; the others are exact).
     `sharding` says whether every rank keeps the whole model or a part; "auto" cuts it up where all of it learns.
     `cache_features` keeps what the frozen tower saw on the disk, so a picture is seen once in the whole run.
+    `memory` "trust" begins also where the estimate says that the device cannot hold the stage (`room.py`).
     `optimizer`: plain AdamW learns in float32; the others (`train/lean.py`) let one card hold a 7B that learns whole.
     """
 
@@ -146,6 +147,7 @@ class Stage:
     compile: Literal["auto", "on", "off"] = "auto"
     fp8: bool = False
     optimizer: Literal["adamw", "adamw-8bit", "adamw-bf16"] = "adamw"
+    memory: Literal["check", "trust"] = "check"
 
     def __post_init__(self) -> None:
         if not self.data:

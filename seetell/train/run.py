@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seetell.config import freeze
+from seetell.config import differences, freeze
 from seetell.console import say
 from seetell.encode.processor import Processor
 from seetell.errors import SeetellError, UsageError
@@ -42,25 +42,29 @@ from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, save_model
 from seetell.publish import publish
 from seetell.train.checkpoint import full_disk_told, load_checkpoint
-from seetell.train.computing import arrange, choose_computing
+from seetell.train.computing import arrange, choose_computing, choose_for_memory
+from seetell.train.counts import fullest_loads
 from seetell.train.data import Samples, read_samples, told
 from seetell.train.features import Eye, Features
 from seetell.train.log import Progress, RunLog
 from seetell.train.loop import Learner, Watch, fit
 from seetell.train.observing import Observer
 from seetell.train.optimizer import build_optimizer
+from seetell.train.outline import outline
 from seetell.train.pictures import feed
 from seetell.train.plan import Plan
 from seetell.train.preflight import preflight, within
 from seetell.train.ranks import Ranks, join
 from seetell.train.recipe import Recipe
 from seetell.train.record import Record, check_data, check_parts, only_run, open_record, stamps_of
+from seetell.train.room import LEAST, check_room
 from seetell.train.same_bits import fix_workspace
 from seetell.train.sharding import Shards, is_sharded
 from seetell.train.sharing import stage_plan
 from seetell.train.show import show_samples
 from seetell.train.start import (
     learned_weights,
+    model_tokenizer,
     opens_in,
     ready_model,
     stage_processor,
@@ -130,6 +134,7 @@ class _Run:
         """The stages in order; each that is done already is passed by."""
         to_do = [name for name in wanted if not is_finished(target_of(self.recipe, self.out, name))]
         self.ranks.together(lambda: preflight(self.recipe, to_do, self.ranks.device))
+        self.ranks.together(lambda: self.check_room(to_do))
         vlm: VLM | None = self.start(to_do[0])
         today = date.fromisoformat(self.record.date)
         stages = self.recipe.stages.items()
@@ -138,6 +143,7 @@ class _Run:
         needed = [name for name in wanted if name in to_do or self.recipe.stages[name].cache_features]
         limit = longest_document(vlm.language.config)
         samples = self.ranks.together(lambda: self.read(needed, processors, limit))
+        self.ranks.together(lambda: self.check_room(to_do, samples))
         self.ranks.on_main(lambda: self.tidy(set(wanted) - set(to_do)))
         for name in to_do:
             if vlm is None:
@@ -151,6 +157,19 @@ class _Run:
             last = list(processors.values())[-1]
             self.ranks.on_main(partial(self.finish, name, trained, last))
             del trained
+
+    def check_room(self, names: Sequence[str], samples: Mapping[str, Samples] | None = None) -> None:
+        """Refuses a run one of whose stages this device cannot hold, or not with these samples."""
+        shapes = outline(self.recipe.model, tokenizer := model_tokenizer(self.recipe.model))
+        for name in names:
+            stage, loads = self.recipe.stages[name], LEAST
+            if samples is not None:
+                plan = stage_plan(stage, samples[name], self.recipe.seed, tokenizer.image_id)
+                loads = fullest_loads(samples[name], plan, self.ranks.count)
+            last = name == list(self.recipe.stages)[-1]
+            can_lora = last and bool(self.recipe.model.start or len(self.recipe.stages) > 1)
+            chosen = self.chosen(name, shapes)
+            check_room(name, stage, shapes, chosen, self.ranks.device, self.ranks.count, loads, can_lora)
 
     def read(
         self, names: Sequence[str], processors: Mapping[str, Processor], limit: Limit | None
@@ -182,7 +201,8 @@ class _Run:
         precision, sharded = self.precision(name, vlm), is_sharded(stage, ranks)
         ranks.together(lambda: arrange(vlm, chosen, ranks.device))
         ranks.together(lambda: ready_model(vlm, stage, precision, self.recipe.seed, ranks.device, sharded))
-        self.shards = Shards(vlm, ranks, precision, stage_types(vlm, stage, precision)) if sharded else None
+        types, roomy = stage_types(vlm, stage, precision), chosen["roomy"] == "on"
+        self.shards = Shards(vlm, ranks, precision, types, roomy) if sharded else None
         return vlm
 
     def load_again(self, name: str) -> VLM:
@@ -214,11 +234,20 @@ class _Run:
         return None if before < 0 else target_of(self.recipe, self.out, list(self.recipe.stages)[before])
 
     def chosen(self, name: str, vlm: VLM) -> dict[str, str]:
-        """How the stage is computed: chosen once, then read from the record."""
-        if name not in self.record.chosen:
-            stage = self.recipe.stages[name]
-            shards = self.ranks.count if is_sharded(stage, self.ranks) else 1
-            self.record.chosen[name] = choose_computing(stage, vlm, self.ranks.device, shards)
+        """How the stage is computed: chosen once, then read from the record.
+
+        What memory decides is chosen anew on another number of ranks, each of which then holds more or less.
+        """
+        stage, chosen = self.recipe.stages[name], self.record.chosen.get(name, {})
+        if int(chosen.get("ranks", 0)) != self.ranks.count:
+            device, shards = self.ranks.device, self.ranks.count if is_sharded(stage, self.ranks) else 1
+            if chosen:
+                found = chosen | choose_for_memory(stage, vlm, device, shards, chosen)
+                if changes := differences(chosen, found):
+                    say(f"{name} is computed otherwise on {self.ranks.count} ranks, for their memory: {changes[0]}.")
+            else:
+                found = choose_computing(stage, vlm, device, shards)
+            self.record.chosen[name] = found | {"ranks": str(self.ranks.count)}
             if self.ranks.main:
                 self.record.save(self.out)
         return self.record.chosen[name]

@@ -30,9 +30,6 @@ from seetell.train.pictures import MicroBatch
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import Stage
 
-# Of a device's memory: as much may hold the whole model in bfloat16 and its whole gradients in float32.
-ROOM = 0.6
-
 
 def is_sharded(stage: Stage, ranks: Ranks) -> bool:
     """Whether a stage's model is cut up: by itself, when the whole language model learns on more than one rank."""
@@ -43,16 +40,22 @@ class Shards(nn.Module):
     """The root of a sharded model: what is called in place of `token_losses`, gathered and let go as it runs."""
 
     def __init__(
-        self, model: VLM, ranks: Ranks, precision: torch.dtype, types: Mapping[nn.Parameter, torch.dtype] | None = None
+        self,
+        model: VLM,
+        ranks: Ranks,
+        precision: torch.dtype,
+        types: Mapping[nn.Parameter, torch.dtype] | None = None,
+        roomy: bool = False,
     ) -> None:
         """What learns must be chosen already. The model may lie anywhere and in any type: its shards go to the rank's
-        device, each weight in its type of `types`; without them, in float32."""
+        device, each weight in its type of `types`; without them, in float32.
+
+        With room for all of it (`estimate.is_roomy`), what was gathered stays until the backward pass, and whole
+        gradients until they meet once a step.
+        """
         super().__init__()
         self.model = model
-        weights = sum(p.numel() for p in model.language.parameters())
-        room = torch.cuda.get_device_properties(ranks.device).total_memory if ranks.device.type == "cuda" else None
-        # With room for all of it, what was gathered stays until the backward pass, and gradients meet once a step.
-        self.roomy = room is None or weights * (2 + 4) <= ROOM * room
+        self.roomy = roomy
         types = types or dict.fromkeys(model.parameters(), torch.float32)
         place_parameters(model.vision, types, ranks.device)
         cast(nn.Module, model.vision).to(ranks.device)

@@ -14,20 +14,21 @@ from typing import Any
 
 from seetell.config import freeze, nearest
 from seetell.encode.tokenizer import Tokenizer
-from seetell.errors import ConfigError
+from seetell.errors import ConfigError, UsageError
 from seetell.model.device import pick_device
 from seetell.model.limits import longest_document
 from seetell.model.vlm import VLM
 from seetell.train.computing import choose_computing
 from seetell.train.counts import Counted, Counts, count
 from seetell.train.data import read_samples
-from seetell.train.estimate import fullest, kept_in, learning_parameters, setting_of
+from seetell.train.estimate import fullest, learning_parameters, rehearsal_of, setting_of
 from seetell.train.hardware import GPUS, memory_here
 from seetell.train.machines import Fit, Offer, fit, offer
 from seetell.train.outline import outline
 from seetell.train.pace import Pace, measure_pace
 from seetell.train.preflight import why_not_run, within
 from seetell.train.recipe import Recipe, Stage
+from seetell.train.room import check_room
 from seetell.train.shapes import shapes_of
 from seetell.train.sharing import stage_plan
 from seetell.train.start import model_tokenizer, opens_in, planning_processor
@@ -99,8 +100,13 @@ def _plan_stage(
     on_gpu = machine.type == "cuda"
     setting = setting_of(stage, chosen["precision"], on_gpu, chosen["checkpointing"], chosen["compile"] == "on")
     setting = replace(setting, accumulates=counted.accumulates)
-    kept = kept_in(stage, vlm.language.config, chosen["precision"], on_gpu)
-    here = fit(shapes, kept, counted.largest, setting, memory_here(machine), count=1)
+    rehearsal = rehearsal_of(stage, vlm, chosen["precision"], on_gpu)
+    can_lora = name == list(recipe.stages)[-1] and bool(recipe.model.start or len(recipe.stages) > 1)
+    try:
+        check_room(name, stage, vlm, chosen, machine, 1, counted.largest, can_lora)
+    except UsageError as error:
+        missing.append(str(error))
+    here = fit(shapes, rehearsal, counted.largest, setting, memory_here(machine), fullest(stage, shapes), count=1)
     work = flops(shapes, counted.total, stage.lr, setting.checkpointing, lora_rank=setting.lora_rank)
     pace = measure_pace(recipe.model, stage, tokenizer, counted, machine, chosen)
     executed = sum(part.executed for part in work.values())
@@ -128,15 +134,12 @@ def _plan_stage(
 def _offers(stage: Stage, vlm: VLM, counted: Counted, prices: Mapping[str, float], gpus: int | None) -> list[Offer]:
     """The stage on every known GPU, compiled and in bfloat16 as it would run there."""
     shapes = shapes_of(vlm)
-    kept = kept_in(stage, vlm.language.config, "bfloat16", on_gpu=True)
-    given = "off" if stage.checkpointing == "auto" else stage.checkpointing
-    setting = replace(
-        setting_of(stage, "bfloat16", True, given, stage.compile != "off"), accumulates=counted.accumulates
-    )
-    full = fullest(stage, shapes) if stage.checkpointing == "auto" else None
+    rehearsal = rehearsal_of(stage, vlm, "bfloat16", on_gpu=True)
+    setting = setting_of(stage, "bfloat16", True, stage.checkpointing, stage.compile != "off")
+    setting, full = replace(setting, accumulates=counted.accumulates), fullest(stage, shapes)
     known = {name: replace(gpu, price_per_hour=prices.get(name, gpu.price_per_hour)) for name, gpu in GPUS.items()}
     return [
-        offer(name, gpu, shapes, kept, counted.largest, counted.total, setting, full, gpus)
+        offer(name, gpu, shapes, rehearsal, counted.largest, counted.total, setting, full, gpus)
         for name, gpu in known.items()
     ]
 
@@ -159,7 +162,8 @@ def _choices(stage: Stage, here: Fit, chosen: Mapping[str, str], prunes: bool) -
         "checkpointing": f"{chosen['checkpointing']}: {recomputed}",
         "compile": f"{chosen['compile']}: {compiled}",
         "last layer": "queries and MLP only where a token is learnt" if prunes else "whole: it is not of Llama's shape",
-        "sharding": "none: one process; where the language model learns on several, they share its weights",
+        "sharding": "none: one process; where the language model learns on several, they share its weights, and keep "
+        "what they gathered through a step where that fits too",
     }
 
 

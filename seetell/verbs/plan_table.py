@@ -100,7 +100,7 @@ def _machines(offers: list[Offer]) -> Table:
         if not fit.count:
             table.add_row(one.gpu, "too small", used, setting.checkpointing, "", "")
             continue
-        spread = ", sharded" if setting.sharded else ""
+        spread = f", sharded{', roomy' if setting.roomy else ''}" if setting.sharded else ""
         time = duration(one.hours * 3600)
         table.add_row(one.gpu, f"{fit.count}{spread}", used, setting.checkpointing, time, f"${one.cost:,.2f}")
     return table

@@ -43,6 +43,7 @@ CASES = {
         Case("replicate", learns=("connector",)),
         Case("shard"),
         Case("shard", tied=True, checkpointing="full"),
+        Case("shard", roomy=False),
         Case("shard", learns=("connector",)),
     ],
     4: [Case("replicate", tied=True), Case("shard"), Case("shard", nodes=2)],

@@ -1,4 +1,4 @@
-"""What a plan foretells: operations as torch counts them, memory that grows as it must, the least recomputation."""
+"""What a plan foretells of work: operations as torch counts them, and on how many ranks a stage is spread."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from seetell.encode.sample import Sample, pack
-from seetell.train.activations import kept_by
 from seetell.train.computing import arrange
-from seetell.train.estimate import Setting, choose_checkpointing, learning_parameters, memory, setting_of
-from seetell.train.hardware import GPUS
+from seetell.train.estimate import setting_of
 from seetell.train.loss import supervised_loss
-from seetell.train.machines import fit, offer
 from seetell.train.optimizer import choose_what_learns
 from seetell.train.padding import padded_as_llava, padded_at_random
 from seetell.train.pictures import MicroBatch
@@ -24,11 +21,10 @@ from seetell.train.ranks import Ranks
 from seetell.train.recipe import Data, Lora, Stage
 from seetell.train.shapes import shapes_of
 from seetell.train.sharding import is_sharded
-from seetell.train.work import Load, flops, load_of
+from seetell.train.work import flops, load_of
 from tests.tiny_models import IMAGE_ID, SLOTS, tiny_pixels, tiny_vlm
 
 LENGTHS, TARGETS = [40, 61, 27], [5, 9, 3]
-FULL = Load(tokens=8192, slots=8192, pairs=8192 * 400, targets=1000, target_pairs=400_000, pictures=8, seen=8)
 
 
 def batch() -> MicroBatch:
@@ -72,61 +68,6 @@ def test_a_shared_prefix_is_one_load() -> None:
     assert (apart.pictures, together.pictures) == (2, 1)
     assert together.pairs == apart.pairs - 40 * 41 // 2
     assert together.target_pairs == apart.target_pairs
-
-
-def test_checkpointing_keeps_less_and_learning_keeps_more() -> None:
-    config = tiny_vlm().language.config
-    learnt, frozen = (kept_by(config, learns, "float32", split=False) for learns in (True, False))
-    for kept in (learnt, frozen):
-        assert kept.block > kept.products > kept.entering == 4 * config.hidden_size  # pyright: ignore
-    assert learnt.block > frozen.block
-    halved = kept_by(config, True, "bfloat16", split=False)
-    assert halved.block < learnt.block
-    deep = [learnt.language(32, choice) for choice in ("off", "selective", "full")]
-    assert deep == sorted(deep, reverse=True)
-
-
-def test_the_least_recomputation_that_fits_is_chosen_and_none_where_only_the_connector_learns() -> None:
-    vlm = tiny_vlm()
-    shapes, kept = replace(shapes_of(vlm), layers=32), kept_by(vlm.language.config, True, "bfloat16", split=False)
-    setting = Setting(("connector", "language"), "bfloat16", on_gpu=True)
-    needs = [
-        memory(shapes, kept, FULL, replace(setting, checkpointing=one)).peak for one in ("off", "selective", "full")
-    ]
-    rooms = [need / 0.9 + 1 for need in needs]
-    assert [choose_checkpointing(shapes, kept, FULL, setting, room) for room in rooms] == ["off", "selective", "full"]
-    assert choose_checkpointing(shapes, kept, FULL, setting, 0) == "full"
-    assert choose_checkpointing(shapes, kept, FULL, replace(setting, learns=("connector",)), 0) == "off"
-
-
-def test_memory_falls_with_ranks_that_share_weights_with_lora_and_with_lean_optimizers() -> None:
-    vlm = tiny_vlm()
-    shapes, kept = shapes_of(vlm), kept_by(vlm.language.config, True, "bfloat16", split=False)
-    plain = Setting(("connector", "language"), "bfloat16", on_gpu=True)
-    whole = memory(shapes, kept, FULL, plain)
-    shared = memory(shapes, kept, FULL, replace(plain, ranks=8, sharded=True))
-    assert shared.optimizer < whole.optimizer / 4
-    assert shared.activations == whole.activations
-    lean = memory(shapes, kept, FULL, replace(plain, optimizer="adamw-8bit"))
-    assert lean.optimizer < whole.optimizer / 3
-    lora = replace(plain, lora_rank=2)
-    assert memory(shapes, kept, FULL, lora).optimizer < whole.optimizer
-    assert learning_parameters(shapes, lora) < learning_parameters(shapes, plain)
-    assert learning_parameters(shapes, plain) == shapes.language_parameters + shapes.connector_parameters
-
-
-def test_a_model_too_large_for_one_is_spread_over_as_many_as_hold_it() -> None:
-    vlm = tiny_vlm()
-    shapes, kept = shapes_of(vlm), kept_by(vlm.language.config, True, "bfloat16", split=False)
-    shapes = replace(shapes, language_parameters=7 * 10**9)
-    setting = Setting(("connector", "language"), "bfloat16", on_gpu=True)
-    spread = offer("H100 80 GB", GPUS["H100 80 GB"], shapes, kept, (FULL,), FULL, setting, FULL)
-    assert spread.fit.count == 2
-    assert spread.fit.setting.sharded
-    many = offer("H100 80 GB", GPUS["H100 80 GB"], shapes, kept, (FULL,), FULL, setting, FULL, count=8)
-    assert many.hours == pytest.approx(spread.hours / 4)
-    assert many.cost == pytest.approx(spread.cost)
-    assert fit(shapes, kept, (FULL,), setting, room_bytes=10**6).count == 0
 
 
 @pytest.mark.parametrize(
