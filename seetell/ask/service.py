@@ -18,6 +18,8 @@ from seetell.ask.chat import Message
 
 TOO_LONG = "too_long"
 """The finish reason of a request that is longer than the service reads: an answer of its kind, not asked for again."""
+NOTHING_CERTAIN = "nothing_certain"
+"""The finish reason of a writer that declines, since it is sure of too little; the text is its reason in a sentence."""
 LIMITS = ("max_tokens", "max_completion_tokens")
 MOST_LESSONS = 4  # one for each name of the limit, the temperature and the system role
 

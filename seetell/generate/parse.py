@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from seetell.ask.chat import Completion
-from seetell.ask.service import TOO_LONG
+from seetell.ask.service import NOTHING_CERTAIN, TOO_LONG
 from seetell.generate import check
 from seetell.generate.prompts import Kind
 from seetell.types import Conversation, Image, Rejected, Scene, Turn
@@ -109,6 +109,8 @@ def _readable(completion: Completion, repairs: list[str]) -> str:
         raise _Unfit("withheld by the service", "the finish reason is content_filter")
     if completion.finish_reason == TOO_LONG:
         raise _Unfit("too long for the service", completion.text)
+    if completion.finish_reason == NOTHING_CERTAIN:
+        raise _Unfit("nothing certain to say", completion.text)
     text = completion.text.replace("\r\n", "\n").replace("\r", "\n")
     plain = text.translate(_ODD).encode(errors="ignore").decode()
     if plain != text:

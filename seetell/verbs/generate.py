@@ -99,7 +99,9 @@ def generate(
     out = output_folder(out)
     if settings.max_cost_usd is not None and settings.price is None:
         raise UsageError(f"--max-cost needs a price, and none is known for {service.model!r}: give --price IN,OUT.")
-    prompt_set = PromptSet.load(prompts, conversation_boxes=conversation_boxes)
+    # The rules say of a photograph only what captions and boxes agree on, so they are always shown both.
+    of_photos = service.teacher == "rules" and not source.scenes.startswith(DRAWN)
+    prompt_set = PromptSet.load(prompts, conversation_boxes=conversation_boxes or of_photos)
     for kind in settings.shares:
         if kind not in prompt_set.prompts:
             raise UsageError(f"{prompts} has no prompts for {kind}: leave it out of --kinds.")

@@ -13,7 +13,7 @@ import shutil
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,7 @@ from torch import Tensor
 
 from seetell.config import load_recipe
 from seetell.files import read_json, read_jsonl
-from seetell.generate.write import write_conversations_of
 from seetell.pictures import open_picture
-from seetell.rules.teacher import RulesTeacher
 from seetell.sources.coco import read_coco
 from seetell.sources.conversations import captions_as_pairs, write_conversations
 from seetell.train.data import read_samples
@@ -35,7 +33,7 @@ from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.run import train
 from seetell.train.sharing import stage_plan
 from seetell.train.start import planning_processor
-from seetell.types import Conversation, Image, Rejected
+from seetell.types import Image, Rejected
 from tests.tiny import tiny_parts
 
 EPOCHS = {"align": 3, "tune": 1}
@@ -113,14 +111,10 @@ def world(outside: Callable[[str], Path], tmp_path_factory: pytest.TempPathFacto
         data = (folder / "sound" / file).read_bytes()
         (folder / "spoiled" / file).write_bytes((REFUSED | ACCEPTED)[fault](data))
     write_conversations(folder / "align.json", captions_as_pairs(with_captions), folder / "sound")
-    written = write_conversations_of(with_captions, {"conversation": 1, "detail": 1}, RulesTeacher())
-    write_conversations(folder / "tune.json", kept(written), folder / "sound")
+    told = (pair for seed in (1, 2) for pair in captions_as_pairs(with_captions, seed=seed))
+    write_conversations(folder / "tune.json", told, folder / "sound")
     recipes = {images: recipe(folder, images) for images in ("sound", "spoiled")}
     return World(folder, spoiled, recipes)
-
-
-def kept(written: Iterator[Conversation | Rejected]) -> Iterator[Conversation]:
-    return (one for one in written if isinstance(one, Conversation))
 
 
 def recipe(folder: Path, images: str) -> Recipe:

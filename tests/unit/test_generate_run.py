@@ -271,8 +271,13 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
 def test_rules_and_canned_replies_are_teachers(tmp_path: Path) -> None:
     write_scenes(tmp_path / "s.jsonl", scenes(), tmp_path)
     source = verb.Source(scenes=str(tmp_path / "s.jsonl"))
-    report = verb.generate(source, tmp_path / "rules", verb.Service("rules"), Settings())
+    drawn = verb.Source(scenes="drawn:4")
+    report = verb.generate(drawn, tmp_path / "rules", verb.Service("rules"), Settings())
     assert sum(report["kept"].values()) == 12
+    report = verb.generate(source, tmp_path / "photos", verb.Service("rules"), Settings())
+    assert report["rejected"] == {"nothing certain to say": 12}  # a box of many dogs, a caption of one
+    rows = [json.loads(line) for line in (tmp_path / "photos" / "rejected.jsonl").read_text().splitlines()]
+    assert all(row["detail"].endswith(".") for row in rows)
     (tmp_path / "canned.jsonl").write_text(json.dumps({"text": "Question:\nWhat?\n===\nAnswer:\nA dog.\n==="}) + "\n")
     settings = Settings(shares={"complex": 1.0})
     report = verb.generate(source, tmp_path / "canned", verb.Service(f"replay:{tmp_path / 'canned.jsonl'}"), settings)

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
-from seetell.rules.drawn.short import Pair, Writer, countable
+from seetell.rules.drawn.short import Pair, Writer
 from seetell.rules.read import Facts
 from seetell.rules.words import (
     GROUND_PHRASES,
-    PAIRED,
-    are,
     at_place,
-    counted,
     join,
     number,
     plural,
@@ -53,7 +49,7 @@ ALIVE = ("cat", "dog", "bird", "fish", "person")
 
 def reasons(facts: Facts, writer: Writer) -> Iterator[Pair]:
     """Every such pair that the facts allow, in random order."""
-    makers = list(_OF_THINGS if facts.things else _OF_REGIONS)
+    makers = list(_OF_THINGS)
     writer.rng.shuffle(makers)
     return (pair for maker in makers if (pair := maker(facts, writer)))
 
@@ -62,9 +58,6 @@ def _because(writer: Writer, advice: str, why: str, more: str = "") -> str:
     """Advice and its ground, in either order."""
     said = sentence(f"{advice}, because {why}" if writer.rng.random() < 0.7 else f"because {why}, {advice}")
     return f"{said} {sentence(more)}" if more else said
-
-
-# Of things: the setting and the inventory are known.
 
 
 def _take_along(facts: Facts, writer: Writer) -> Pair | None:
@@ -197,130 +190,6 @@ def _groups(facts: Facts, writer: Writer) -> Pair | None:
     return None
 
 
-# Of regions: what is labelled, and where.
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """Labels that call for the same advice: `labels` and `questions` are cut at the bars."""
-
-    labels: str
-    questions: str
-    advice: str
-    why: str
-
-
-FAMILIES = (
-    Family(
-        "car|bus|truck|motorcycle",
-        "What should somebody on foot keep in mind here?|What could be dangerous for a child here, and why?",
-        "one should keep at a distance and look out for traffic",
-        "a driver may not see who is close by, and a vehicle that moves off cannot stop at once",
-    ),
-    Family(
-        "dog|cat|horse|sheep|cow|elephant|bear|zebra|giraffe|bird",
-        "How should one behave when coming closer, and why?|What would be the right way to come near here?",
-        "one should come closer slowly and quietly, or keep away",
-        "animals are easily frightened by quick movements and noise",
-    ),
-    Family(
-        "pizza|cake|sandwich|banana|apple|orange|carrot|broccoli|donut|hot dog",
-        "What should be kept in mind so that nothing goes to waste here?|What would help to enjoy this at its best?",
-        "it should be eaten soon and with clean hands",
-        "food does not keep well when it stands in the open",
-    ),
-    Family(
-        "knife|scissors|oven|microwave|toaster|fork",
-        "Why should small children be watched here?|What calls for some care in this place?",
-        "one should take care",
-        "such things can cut, prick or burn who handles them carelessly",
-    ),
-    Family(
-        "surfboard|skateboard|snowboard|skis|tennis racket|baseball bat|frisbee|sports ball|kite",
-        "What does it take to become good at this?|What advice would you give to a beginner here?",
-        "it takes practice, and a beginner should start slowly",
-        "balance and a sure hand only come with time",
-    ),
-    Family(
-        "tv|laptop|keyboard|mouse|cell phone|remote",
-        "How can one avoid getting tired here?|What would be a healthy habit in this place?",
-        "it is good to take breaks and look into the distance",
-        "eyes and back get tired from looking at a screen for long",
-    ),
-    Family(
-        "chair|couch|bed|bench|dining table",
-        "Would this be a place to have a rest, and why?|Where could a tired guest be shown to?",
-        "a guest could have a rest here",
-        "furniture is made for it",
-    ),
-    Family(
-        "train|airplane|boat",
-        "How could a journey go on from here, and why?|What should a traveller do in good time?",
-        "a traveller should ask for the timetable early",
-        "such vehicles leave at fixed hours",
-    ),
-    Family(
-        "umbrella|tie|backpack|handbag|suitcase",
-        "What should nobody forget when leaving here, and why?|What would be easily left behind?",
-        "one should look around for one's belongings before leaving",
-        "such things are easily put down and forgotten",
-    ),
-    Family(
-        "traffic light|stop sign|fire hydrant",
-        "Why is it useful to keep this place free of obstacles?|What should be respected here by everybody?",
-        "nothing should hide it from view or block the way to it",
-        "it is meant for everybody's safety",
-    ),
-    Family(
-        "clock", "How could one avoid being late here?", "one only has to look up now and then", "it shows the time"
-    ),
-    Family("book", "How could one pass an hour here?", "one could read", "reading needs no more than a quiet place"),
-    Family(
-        "person",
-        "Whom could one ask for help here, and why?|How would a stranger find out where this is?",
-        "a stranger could simply ask",
-        "people mostly know where they are",
-    ),
-)
-
-
-def _family(facts: Facts, writer: Writer) -> Pair | None:
-    """Advice that goes with the labels of one family; the answer names which of them there are."""
-    held = {region.label for region in facts.regions}
-    fitting = [family for family in FAMILIES if held & set(family.labels.split("|"))]
-    if not fitting:
-        return None
-    family = writer.rng.choice(fitting)
-    seen = [_seen(facts, label) for label in family.labels.split("|") if label in held]
-    question = writer.rng.choice(family.questions.split("|"))
-    return question, sentence(f"{family.advice}, because there {are(seen)} {join(seen)} here, and {family.why}")
-
-
-def _seen(facts: Facts, label: str) -> str:
-    if label in PAIRED:
-        return label
-    return counted(label, facts.counts[label]) if facts.counts[label] else f"a group of {plural(label)}"
-
-
-def _crowded_side_of_regions(facts: Facts, writer: Writer) -> Pair | None:
-    counted_regions = [region.cell for region in facts.regions if region.label in countable(facts)]
-    if any(region.crowd for region in facts.regions) or len(counted_regions) != len(facts.regions):
-        return None
-    return _side(counted_regions, writer) if len(counted_regions) > 1 else None
-
-
-def _anything(facts: Facts, writer: Writer) -> Pair | None:
-    """Where nothing else is known: what is there tells what kind of place it is."""
-    labels = list(dict.fromkeys(region.label for region in facts.regions))
-    if not labels:
-        return None
-    question = writer.rng.choice(
-        ("What could be used to find this place again, and why?", "How would you explain to a friend where this is?")
-    )
-    seen = join([_seen(facts, label) for label in labels[:3]])
-    return question, _because(writer, f"one could look out for {seen}", "that is what catches the eye here")
-
-
 Maker = Callable[[Facts, Writer], Pair | None]
 _OF_THINGS: tuple[Maker, ...] = (
     _take_along,
@@ -333,4 +202,3 @@ _OF_THINGS: tuple[Maker, ...] = (
     _crowded_side,
     _groups,
 )
-_OF_REGIONS: tuple[Maker, ...] = (_family, _family, _family, _crowded_side_of_regions, _anything)

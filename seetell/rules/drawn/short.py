@@ -12,17 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from seetell.rules.read import Facts, Region, Thing
+from seetell.rules.read import Facts, Thing
 from seetell.rules.words import (
     COLOURS,
     DRAWN_KINDS,
-    PAIRED,
     PLACES,
     at_place,
     number,
     plural,
     with_article,
-    words_of,
 )
 
 Pair = tuple[str, str]
@@ -94,10 +92,6 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "Compared with the {other}, is the {one} above or below?",
     ),
 }
-NEVER_DOUBTED = (
-    "giraffe", "zebra", "elephant", "pizza", "surfboard", "snowboard", "toaster", "train", "airplane",
-    "fire hydrant", "traffic light", "stop sign", "teddy bear", "hair drier", "parking meter", "toilet",
-)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -120,21 +114,17 @@ class Writer:
 
 def short_pairs(facts: Facts, writer: Writer) -> list[Pair]:
     """Eight pairs, or as many as the facts allow, no type more than twice."""
-    makers = _OF_THINGS if facts.things else _OF_REGIONS
-    types = list(makers)
+    types = list(_OF_THINGS)
     writer.rng.shuffle(types)
     asked: Counter[str] = Counter()
     pairs: list[Pair] = []
     for _ in range(2 * PAIRS_PER_TYPE):
         for type in types:
-            if len(pairs) < PAIRS and asked[type] < PAIRS_PER_TYPE and (pair := makers[type](facts, writer)):
+            if len(pairs) < PAIRS and asked[type] < PAIRS_PER_TYPE and (pair := _OF_THINGS[type](facts, writer)):
                 pairs.append(pair)
                 asked[type] += 1
     writer.rng.shuffle(pairs)
     return pairs
-
-
-# Of things: pictures whose captions say everything.
 
 
 def names(thing: Thing, things: Sequence[Thing]) -> list[str]:
@@ -209,7 +199,7 @@ def _relation(facts: Facts, writer: Writer) -> Pair | None:
     return relation(one, other, one_name, other_name, writer)
 
 
-def relation(one: Thing | Region, other: Thing | Region, one_name: str, other_name: str, writer: Writer) -> Pair | None:
+def relation(one: Thing, other: Thing, one_name: str, other_name: str, writer: Writer) -> Pair | None:
     """Left or right where the columns of their places differ, above or below where the rows do."""
     (row, column), (other_row, other_column) = divmod(one.cell, 3), divmod(other.cell, 3)
     ways = [way for way, differ in (("columns", column != other_column), ("rows", row != other_row)) if differ]
@@ -222,61 +212,6 @@ def relation(one: Thing | Region, other: Thing | Region, one_name: str, other_na
     return writer.ask("rows", "above" if row < other_row else "below", cells, **words)
 
 
-# Of regions: any picture with labelled boxes; its captions are not understood.
-
-
-def countable(facts: Facts) -> list[str]:
-    return [label for label in facts.counts if label not in PAIRED]
-
-
-def surely_absent(facts: Facts) -> list[str]:
-    """Labels that no box has and no caption hints at."""
-    said = words_of(" ".join(facts.captions)) | words_of(" ".join(region.label for region in facts.regions))
-    return [label for label in NEVER_DOUBTED if not any(word in said or f"{word}s" in said for word in label.split())]
-
-
-def _region_existence(facts: Facts, writer: Writer) -> Pair | None:
-    if facts.counts and writer.rng.random() < 0.5:
-        labels = countable(facts)
-        return writer.ask("existence", "yes", a=with_article(writer.rng.choice(labels))) if labels else None
-    labels = surely_absent(facts) if facts.regions else []
-    return writer.ask("existence", "no", a=with_article(writer.rng.choice(labels))) if labels else None
-
-
-def _region_count(facts: Facts, writer: Writer) -> Pair | None:
-    labels = countable(facts)
-    if not labels:
-        return None
-    label = writer.rng.choice(labels)
-    return writer.ask("count", number(facts.counts[label]), plural=plural(label))
-
-
-def placeable(facts: Facts) -> list[Region]:
-    """Single things small enough to have a place, whose centre lies well inside it."""
-    return [
-        region
-        for region in facts.single
-        if max(region.x1 - region.x0, region.y1 - region.y0) <= 0.5
-        and all(abs(centre - border / 3) > 0.02 for centre in (region.x, region.y) for border in (1, 2))
-    ]
-
-
-def _region_place(facts: Facts, writer: Writer) -> Pair | None:
-    regions = placeable(facts)
-    if not regions:
-        return None
-    region = writer.rng.choice(regions)
-    return writer.ask("place", PLACES[region.cell], thing=region.label)
-
-
-def _region_relation(facts: Facts, writer: Writer) -> Pair | None:
-    regions = placeable(facts)
-    if len(regions) < 2:
-        return None
-    one, other = writer.rng.sample(regions, 2)
-    return relation(one, other, one.label, other.label, writer)
-
-
 Maker = Callable[[Facts, Writer], Pair | None]
 _OF_THINGS: dict[str, Maker] = {
     "existence": _existence,
@@ -285,10 +220,4 @@ _OF_THINGS: dict[str, Maker] = {
     "kind": _kind,
     "place": _place,
     "relation": _relation,
-}
-_OF_REGIONS: dict[str, Maker] = {
-    "existence": _region_existence,
-    "count": _region_count,
-    "place": _region_place,
-    "relation": _region_relation,
 }

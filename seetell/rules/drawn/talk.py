@@ -1,7 +1,6 @@
 """Conversations in whole sentences: what there is, how many, in which colours, where, and under which sky.
 
-Of a picture whose captions say everything, every turn is about its things and its setting; of any other, about the
-labelled boxes, and the captions are repeated as the sentences they are.
+The captions of a drawn scene say everything, so every turn is about its things and its setting.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from seetell.rules.drawn.reason import reasons
-from seetell.rules.drawn.short import WORDINGS, Pair, Writer, absent, countable, names, placeable, surely_absent
+from seetell.rules.drawn.short import WORDINGS, Pair, Writer, absent, names
 from seetell.rules.read import Facts, Thing
 from seetell.rules.words import (
     at_place,
@@ -29,13 +28,6 @@ OVERVIEWS = (
     "What can you see in this picture?",
     "What is this a picture of?",
     "What is shown here?",
-)
-FURTHER = (
-    "What else can you tell me about it?",
-    "Can you say more about it?",
-    "How would you put it in other words?",
-    "Is there more to be said?",
-    "What else strikes you?",
 )
 TIMES_OF_DAY = {"day": "It is day.", "evening": "It is evening.", "night": "It is night."}
 WEATHERS = {
@@ -56,28 +48,19 @@ GROUNDS = {
 
 def conversation(facts: Facts, writer: Writer) -> list[Pair]:
     """Three to six turns: an overview, details in any order, and mostly a question that takes thinking."""
-    if facts.things:
-        opening, details, ending = _overview, _DETAILS_OF_THINGS, 0.7
-    else:
-        opening, details, ending = _said, _DETAILS_OF_REGIONS if facts.regions else (_said_more,) * 3, 0.4
     wanted = writer.rng.randint(2, 4)
-    makers = writer.rng.sample(details, len(details))
-    pairs = [pair for pair in (opening(facts, writer),) if pair]
+    makers = writer.rng.sample(_DETAILS_OF_THINGS, len(_DETAILS_OF_THINGS))
+    pairs = [_overview(facts, writer)]
     for maker in makers:
         if len(pairs) <= wanted and (pair := maker(facts, writer)):
             pairs.append(pair)
-    while not facts.things and len(pairs) < 3 and (pair := _said_more(facts, writer)):
-        pairs.append(pair)
-    if writer.rng.random() < ending and (pair := next(iter(reasons(facts, writer)), None)):
+    if writer.rng.random() < 0.7 and (pair := next(iter(reasons(facts, writer)), None)):
         pairs.append(pair)
     return pairs
 
 
 def _pick(writer: Writer, *wordings: str) -> str:
     return writer.rng.choice(wordings)
-
-
-# Of things.
 
 
 def the(thing: Thing, things: Sequence[Thing], writer: Writer) -> str:
@@ -218,75 +201,6 @@ def _ground(facts: Facts, writer: Writer) -> Pair | None:
     return question, writer.rng.choice(GROUNDS[facts.ground])
 
 
-# Of regions and captions.
-
-
-def _said(facts: Facts, writer: Writer) -> Pair | None:
-    return _caption(facts, writer, (*OVERVIEWS, "What is going on in the picture?"))
-
-
-def _said_more(facts: Facts, writer: Writer) -> Pair | None:
-    return _caption(facts, writer, FURTHER)
-
-
-def _caption(facts: Facts, writer: Writer, wordings: Sequence[str]) -> Pair | None:
-    """A caption that was not said yet, under a question that was not asked yet."""
-    left = [caption for caption in facts.captions if ("said", caption.lower()) not in writer.asked]
-    questions = [question for question in wordings if ("asked", question) not in writer.asked]
-    if not left or not questions:
-        return None
-    caption, question = writer.rng.choice(left), writer.rng.choice(questions)
-    writer.asked |= {("said", caption.lower()), ("asked", question)}
-    return question, sentence(caption)
-
-
-def _region_count(facts: Facts, writer: Writer) -> Pair | None:
-    labels = countable(facts)
-    if not labels:
-        return None
-    label = writer.rng.choice(labels)
-    count = facts.counts[label]
-    said = f"There is one {label}" if count == 1 else f"There are {number(count)} {plural(label)}"
-    return _pick(writer, *WORDINGS["count"]).format(plural=plural(label)), _pick(
-        writer, f"{said}.", f"{said} in the picture."
-    )
-
-
-def _region_place(facts: Facts, writer: Writer) -> Pair | None:
-    regions = placeable(facts)
-    if not regions:
-        return None
-    region = writer.rng.choice(regions)
-    place = at_place(region.cell, writer.rng)
-    verb = "are" if region.label == plural(region.label) else "is"
-    question = f"Where {verb} the {region.label}?"
-    return question, _pick(writer, f"The {region.label} {verb} {place}.", f"You can find the {region.label} {place}.")
-
-
-def _region_relation(facts: Facts, writer: Writer) -> Pair | None:
-    regions = placeable(facts)
-    if len(regions) < 2:
-        return None
-    one, other = writer.rng.sample(regions, 2)
-    (row, column), (other_row, other_column) = divmod(one.cell, 3), divmod(other.cell, 3)
-    said = ["to the left of" if column < other_column else "to the right of"] if column != other_column else []
-    said += ["above" if row < other_row else "below"] if row != other_row else []
-    if not said:
-        return None
-    verb = "are" if one.label == plural(one.label) else "is"
-    question = f"Where {verb} the {one.label} in relation to the {other.label}?"
-    return question, f"The {one.label} {verb} {writer.rng.choice(said)} the {other.label}."
-
-
-def _region_absent(facts: Facts, writer: Writer) -> Pair | None:
-    labels = surely_absent(facts)
-    if not labels:
-        return None
-    label = writer.rng.choice(labels)
-    answer = _pick(writer, f"No, there is no {label} in the picture.", f"No, I do not see {with_article(label)} here.")
-    return _pick(writer, *WORDINGS["existence"]).format(a=with_article(label)), answer
-
-
 _DETAILS_OF_THINGS: tuple[Maker, ...] = (
     _count,
     _count_all,
@@ -300,11 +214,4 @@ _DETAILS_OF_THINGS: tuple[Maker, ...] = (
     _time,
     _weather,
     _ground,
-)
-_DETAILS_OF_REGIONS: tuple[Maker, ...] = (
-    _said_more,
-    _region_count,
-    _region_place,
-    _region_relation,
-    _region_absent,
 )

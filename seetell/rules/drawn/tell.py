@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from seetell.rules.drawn.short import Writer, names, placeable
+from seetell.rules.drawn.short import Writer, names
 from seetell.rules.drawn.talk import counts_of, indefinite, relation_of, the
 from seetell.rules.read import Facts, Thing
 from seetell.rules.words import (
     GROUND_PHRASES,
-    PAIRED,
     TIME_PHRASES,
     WEATHER_PHRASES,
-    are,
     at_place,
-    counted,
-    join,
     number,
-    plural,
     sentence,
 )
 
@@ -25,7 +20,7 @@ MAX_SENTENCES = 6
 
 
 def description(facts: Facts, writer: Writer) -> str:
-    sentences = _of_things(facts, writer) if facts.things else _of_regions(facts, writer)
+    sentences = _of_things(facts, writer)
     return " ".join(sentences[:MAX_SENTENCES])
 
 
@@ -75,23 +70,3 @@ def _related(facts: Facts, writer: Writer) -> str:
     one, other = writer.rng.sample(named, 2)
     where = relation_of(one, other, writer)
     return sentence(f"{the(one, facts.things, writer)} is {where} {the(other, facts.things, writer)}")
-
-
-def _of_regions(facts: Facts, writer: Writer) -> list[str]:
-    """The first and the last sentence are captions; between them stand counts and places."""
-    rng = writer.rng
-    captions = list(dict.fromkeys(sentence(caption) for caption in facts.captions))
-    rng.shuffle(captions)
-    sentences = captions[:1]
-    if counts := [name for label in facts.counts if (name := region_count(facts, label))][:4]:
-        sentences.append(sentence(f"{rng.choice(('there', 'in the picture there'))} {are(counts)} {join(counts)}"))
-    regions = placeable(facts)
-    for region in rng.sample(regions, min(3, len(regions))):
-        verb = "are" if region.label == plural(region.label) else "is"
-        sentences.append(sentence(f"the {region.label} {verb} {at_place(region.cell, rng)}"))
-    return [*sentences, *captions[1 : max(2, 5 - len(sentences))]]
-
-
-def region_count(facts: Facts, label: str) -> str:
-    """`two cups`; a word that names several at once stands alone."""
-    return label if label in PAIRED else counted(label, facts.counts[label])
