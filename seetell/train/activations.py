@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from transformers import AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM, LlamaConfig
 from transformers.initialization import no_init_weights
 
 from seetell.model.attention import Packed
@@ -27,13 +27,17 @@ from seetell.model.casting import cast_parameters
 from seetell.model.computing import set_computing
 from seetell.model.connector import build_connector
 from seetell.model.last_layer import blocks, prune
+from seetell.model.tower import width
 from seetell.model.vlm import VLM
 from seetell.train.recipe import Stage
+from seetell.train.shapes import shapes_of
 from seetell.train.start import ready_model
 from seetell.train.storages import Storages
 from seetell.train.work import Load
 
 BLOCKS = 3
+# The products of a mixture's experts, by the names that this torch has.
+GROUPED = [getattr(home, name, None) for home, name in ((nn.functional, "grouped_mm"), (torch, "_grouped_mm"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Rehearsal:
         self._half = precision == "bfloat16"
         lora = stage.lora and replace(stage.lora, bits=16)  # beside what activations need, bits change nothing
         self._stage = replace(stage, lora=lora, sharding="auto", fp8=False)
+        self._as_llama = False
         self._models: dict[bool, _Model] = {}
         self._known: dict[tuple[object, ...], Held] = {}
 
@@ -73,10 +78,20 @@ class Rehearsal:
         """
         asked = (load.slots, load.targets, load.pictures, checkpointing, accumulates, narrow)
         if asked not in self._known:
-            if narrow not in self._models:
-                self._models[narrow] = _Model(self._vlm, self._stage, self._half, self._on_gpu, narrow)
-            self._known[asked] = self._models[narrow].step(load, checkpointing, accumulates)
+            try:
+                held = self._model(narrow).step(load, checkpointing, accumulates)
+            except (RuntimeError, NotImplementedError):
+                # Some families look at numbers on their way, which the meta device lacks.
+                self._as_llama, self._models = True, {}
+                held = self._model(narrow).step(load, checkpointing, accumulates)
+            self._known[asked] = held
         return self._known[asked]
+
+    def _model(self, narrow: bool) -> _Model:
+        if narrow not in self._models:
+            outline = _outline(self._vlm, self._as_llama)
+            self._models[narrow] = _Model(outline, self._stage, self._half, self._on_gpu, narrow)
+        return self._models[narrow]
 
 
 def shortened(config: Any, layers: int) -> Any:
@@ -91,13 +106,18 @@ def shortened(config: Any, layers: int) -> Any:
 class _Model:
     """The model without numbers, as a stage arranges it."""
 
-    def __init__(self, vlm: VLM, stage: Stage, half: bool, on_gpu: bool, narrow: bool) -> None:
+    def __init__(self, outline: VLM, stage: Stage, half: bool, on_gpu: bool, narrow: bool) -> None:
         self.half, self.split = half, not on_gpu
         kind = torch.bfloat16 if half else torch.float32
-        self.vlm = ready_model(_outline(vlm), stage, kind, 0, "meta")
+        self.vlm = ready_model(outline, stage, kind, 0, "meta")
         if narrow:
             cast_parameters(self.vlm.connector, kind)
             cast_parameters(self.vlm.language, kind)
+        for module in self.vlm.language.modules():
+            if isinstance(
+                getattr(module, "rope_type", None), str
+            ):  # others choose frequencies by the numbers of the positions
+                setattr(module, "rope_type", "default")  # noqa: B010
         self.pruned = not prune(self.vlm.language, tries=False)
         self.gradients = _Gradients()
         for weight in self.vlm.parameters():
@@ -107,7 +127,7 @@ class _Model:
 
     def step(self, load: Load, checkpointing: str, accumulates: bool) -> Held:
         """One forward and backward pass."""
-        set_computing(self.vlm.language, checkpointing)
+        set_computing(self.vlm.language, checkpointing if blocks(self.vlm.language) else "off")
         self.gradients.frees = accumulates
         storages, casting = Storages(), _Casting(self.half)
         storages.add([list(self.vlm.parameters()), list(self.vlm.buffers())])
@@ -177,15 +197,26 @@ class _Gradients:
             weight.grad = None
 
 
-def _outline(vlm: VLM) -> VLM:
-    """The same parts without weights, the decoder with few blocks."""
+def _outline(vlm: VLM, as_llama: bool = False) -> VLM:
+    """The same parts without weights, the decoder with few blocks; or a Llama of the decoder's sizes in its place."""
     vision: Any = vlm.vision.config
     text: Any = vlm.language.config
+    if as_llama:
+        shapes, side = shapes_of(vlm), text.hidden_size
+        inner = max((shapes.block_matrices - 4 * side**2) // (3 * side), side)
+        text = LlamaConfig(
+            vocab_size=shapes.vocabulary,
+            hidden_size=side,
+            intermediate_size=inner,
+            num_hidden_layers=shapes.layers,
+            num_attention_heads=text.num_attention_heads,
+            pad_token_id=None,
+        )
     text = shortened(text, min(BLOCKS, text.num_hidden_layers))
     with torch.device("meta"), no_init_weights():
         tower = AutoModel.from_config(vision, dtype=torch.float32)
         language = AutoModelForCausalLM.from_config(text, dtype=torch.float32)
-        connector = build_connector(vlm.connector.name, vision.hidden_size, text.hidden_size)
+        connector = build_connector(vlm.connector.name, width(vision), text.hidden_size)
     mean, std = vlm.pixel_constants
     return VLM(
         tower,
@@ -220,6 +251,8 @@ class _Casting(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is nn.functional.scaled_dot_product_attention:
             return torch.empty_like(args[0])
+        if func in GROUPED:  # those of the meta device want bfloat16, and this saves the same
+            return torch.ops.transformers.grouped_mm_fallback(*args[:2], (kwargs or {})["offs"])
         if self._half and func in (nn.functional.linear, nn.functional.conv2d, torch.conv2d):
             args = [self._cast(one) if isinstance(one, Tensor) else one for one in args]
         return func(*args, **(kwargs or {}))

@@ -72,7 +72,6 @@ def shapes_of(vlm: VLM) -> Shapes:
     last = dict(_linears(blocks[-1]))
     is_llama = {name.split(".")[-1] for name in last} == {*PRUNED, "k_proj", "v_proj"}
     kept = sum(one.weight.numel() for name, one in last.items() if name.split(".")[-1] not in PRUNED)
-    head_width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return Shapes(
         vision_parameters=_parameters(vlm.vision),
         vision_products=tower_matrices * tokens + patches + tower_attention,
@@ -89,12 +88,20 @@ def shapes_of(vlm: VLM) -> Shapes:
         last_matrices=kept if is_llama else _matrices(blocks[-1]),
         end_matrix=list(last.values())[-1].weight.numel(),
         lora_sides=sum(sum(one.weight.shape) for one in last.values()),
-        attention_width=text.num_attention_heads * head_width,
+        attention_width=_attention_width(text),
         language_parameters=_parameters(vlm.language),
         table=vlm.embedding.weight.numel(),
         head=vlm.head.weight.numel(),
         vocabulary=vlm.head.weight.shape[0],
     )
+
+
+def _attention_width(text: Any) -> int:
+    """Of all query heads; where layers differ in it, which some configs refuse to average, as wide as the decoder."""
+    try:
+        return text.num_attention_heads * (getattr(text, "head_dim", None) or 0) or text.hidden_size
+    except Exception:  # each family's config has its own
+        return text.hidden_size
 
 
 def _layers(part: nn.Module) -> list[nn.Module]:

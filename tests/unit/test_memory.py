@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModel, AutoModelForCausalLM, CLIPVisionConfig, LlamaConfig
 from transformers.initialization import no_init_weights
 
+from benchmarks.family_cases import decoder_cases, join, tiny_decoder, tiny_tower
 from benchmarks.memory_counted import LORA, WITHIN, Way, counted
 from seetell.errors import UsageError
 from seetell.model.connector import build_connector
@@ -205,3 +206,16 @@ def test_a_stage_that_cannot_fit_is_refused_with_settings_that_do(monkeypatch: p
     assert "--set tune.lora.rank=128 (" in said
     check_room("tune", replace(HALF, optimizer="adamw-8bit"), vlm, chosen, device, 1)
     check_room("tune", replace(HALF, memory="trust"), vlm, chosen, device, 1)
+
+
+@pytest.mark.parametrize("family", ["mixtral", "jetmoe", "gpt2", "gemma3_text", "llama (dynamic)"])
+def test_every_family_is_foretold(family: str) -> None:
+    """A mixture of experts, one that looks at numbers, one whose blocks are not found, windows, and frequencies that
+    depend on positions."""
+    case = next(case for case in decoder_cases() if case.name == family)
+    vlm = join(tiny_tower(), tiny_decoder(case))
+    shapes, load = shapes_of(vlm), Load(tokens=256, slots=256, targets=9, pictures=1)
+    for checkpointing in ("off", "selective"):
+        for stage in (STAGE, HALF):
+            setting = setting_of(stage, stage.precision, True, checkpointing)
+            assert memory(shapes, rehearsal_of(stage, vlm, stage.precision, True), load, setting).activations > 0
