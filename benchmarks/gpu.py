@@ -50,7 +50,7 @@ REQUIRED = {
     "rich": "rich", "jinja2": "jinja2",
 }  # fmt: skip
 EXTRAS = {
-    "peft": "LoRA", "accelerate": "the systems beside ours", "triton": "compiled blocks, flex attention",
+    "peft": "LoRA", "accelerate": "the systems beside ours", "triton": "compiled blocks",
     "bitsandbytes": "LoRA over 8 and 4 bits", "liger_kernel": "fused norms where blocks are not compiled",
 }  # fmt: skip
 OLDEST = {"torch": (2, 11), "transformers": (5, 17)}

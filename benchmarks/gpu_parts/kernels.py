@@ -3,7 +3,7 @@
 Documents of unlike lengths, documents that continue another, and a few rows of them; several head widths, with and
 without shared key-value heads, in three types. Told for each: the largest difference by the largest number, whether the
 same pass twice gives the same bits (forward and backward apart), and the milliseconds of a pass. A kernel that raises
-says why; that is wrong only where its trial let it pass. At the end, what is chosen for each case.
+says why; that is wrong only where its trial let it pass. Told first: what is chosen for the case.
 
 Shapes  T tokens, H heads, G key-value heads, E head width.
 """
@@ -24,7 +24,6 @@ from seetell.model.pieces import Kernel, PerDocument, Pieces, only_rows, whole_d
 from seetell.train.hardware import typical_s
 
 BOUNDS = {torch.float32: 1e-3, torch.bfloat16: 4e-2, torch.float16: 1e-2}
-SLOW = ("Flex",)  # compiled anew for each case: all cases have the others first
 # Head width, width of values, heads, key-value heads, type; the usual ones first.
 CASES = (
     (128, 128, 8, 8, torch.bfloat16),
@@ -47,13 +46,11 @@ def run(place: Place, notes: Notes) -> None:
         Case(place.device, kind, heads, groups, width, value_width, None, False, True)
         for width, value_width, heads, groups, kind in (CASES[:3] if place.tiny else CASES)
     ]
-    for slow in (False, True):
-        for number, case in enumerate(cases):
-            if place.left_s < 5:
-                notes.skip(f"{len(cases) - number} cases{' of Flex' if slow else ''}: no time was left")
-                return
-            before = notes.figures.get(label(case), {})
-            notes.put(**{label(case): before | of_case(case, longest, place, notes, slow)})
+    for number, case in enumerate(cases):
+        if place.left_s < 5:
+            notes.skip(f"{len(cases) - number} cases: no time was left")
+            return
+        notes.put(**{label(case): of_case(case, longest, place, notes)})
 
 
 def label(case: Case) -> str:
@@ -61,17 +58,14 @@ def label(case: Case) -> str:
     return f"width {widths}, heads {case.heads}/{case.groups}, {str(case.dtype).removeprefix('torch.')}"
 
 
-def of_case(case: Case, longest: int, place: Place, notes: Notes, slow: bool = False) -> dict[str, Any]:
-    """Every kernel that may be meant for such a case, the slow ones or the others, and the one that is chosen."""
+def of_case(case: Case, longest: int, place: Place, notes: Notes) -> dict[str, Any]:
+    """Every kernel that may be meant for such a case, and the one that is chosen."""
     pieces = kinds(longest)
-    found: dict[str, Any] = {}
-    makers: dict[str, Callable[[Pieces], Kernel]] = {} if slow else {"PerDocument": PerDocument}
-    if slow:
-        torch._dynamo.reset()  # another width is another program, and only so many are kept
-        found["chosen"] = type(build_kernel(pieces["whole"], case)).__name__
+    found: dict[str, Any] = {"chosen": type(build_kernel(pieces["whole"], case)).__name__}
+    makers: dict[str, Callable[[Pieces], Kernel]] = {"PerDocument": PerDocument}
     for candidate in CANDIDATES:
         name = getattr(candidate.build, "__name__", candidate.name)
-        if not candidate.suits(case) or (name in SLOW) != slow:
+        if not candidate.suits(case):
             continue
         if (why := why_not_kernel(candidate, case)) is not None:
             found[name] = f"left out: {why}"

@@ -51,9 +51,7 @@ def kept_ops() -> frozenset[Any]:
     """
     varlen_attention()
     libraries = ((getattr(torch.ops, library), names) for library, names in _KEPT.items())
-    kept = {getattr(ops, name).default for ops, names in libraries for name in names if hasattr(ops, name)}
-    region = getattr(torch.ops.higher_order, "inductor_compiled_code", None)  # flex attention: compiled by itself
-    return frozenset(kept if region is None else {*kept, region})
+    return frozenset(getattr(ops, name).default for ops, names in libraries for name in names if hasattr(ops, name))
 
 
 def can_compile(device: torch.device) -> bool:

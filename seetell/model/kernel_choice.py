@@ -1,10 +1,10 @@
 """Which kernel computes a pass of attention: the fastest that was tried on this device and gave the right numbers.
 
 What a kernel can do depends on the card, the type, the widths and the direction: flash attention wants an sm80 card
-and widths up to 256, flex attention compiles for float32 heads of 128 and may then ask the backward pass for more
-shared memory than the card has. No list of these stays right, so each kernel is tried: a short forward and backward
-pass with the real widths, heads, type and scale, against `PerDocument` in float32 on the host. One that raises or
-differs gives way to the next; `PerDocument` is the last and needs no trial. What a trial found holds for the process.
+and widths up to 256, and a torch may be built without it. No list of these stays right, so a kernel is tried: a short
+forward and backward pass with the real widths, heads, type and scale, against `PerDocument` in float32 on the host. One
+that raises or differs gives way to the next; `PerDocument` is the last and needs no trial. What a trial found holds for
+the process.
 
 A trial runs in a thread of its own. Checkpointing's hooks, autocast and dispatch modes belong to the thread whose
 pass is under way: what the trial computes must not be recorded there.
@@ -26,7 +26,6 @@ from torch import Tensor
 
 from seetell.console import say
 from seetell.model.pieces import (
-    Flex,
     Kernel,
     PerDocument,
     Pieces,
@@ -69,13 +68,8 @@ def _suits_varlen(case: Case) -> bool:
     return case.device.type == "cuda" and not case.dropout and case.dtype in HALF and varlen_attention() is not None
 
 
-def _suits_flex(case: Case) -> bool:
-    return case.device.type == "cuda" and not case.dropout
-
-
 CANDIDATES: Sequence[Candidate] = (  # the fastest first
     Candidate("variable-length attention", Varlen, _suits_varlen),
-    Candidate("flex attention", Flex, _suits_flex),
 )
 
 

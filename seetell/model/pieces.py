@@ -7,10 +7,10 @@ lists, so each kernel knows one thing only: causal attention whose last query se
 
 - `PerDocument`  scaled_dot_product_attention, run by run: any device, any type, with gradients
 - `Varlen`       one call of torch's variable-length flash kernel: CUDA, 16 bits
-- `Flex`         compiled flex attention with a mask of blocks: CUDA, any type
 
-Which one is chosen stands in `kernel_choice.py`. What is known on the host (who sees whom) goes to the device without
-waiting for it.
+Which one is chosen stands in `kernel_choice.py`. Flex attention is no third: its compilation took more than 40 s on an
+H100, for each number of rows anew (docs/log.md, 2026-11-28). What is known on the host (who sees whom) goes to the
+device without waiting for it.
 
 Shapes  T tokens, K documents, R queries, W keys gathered for all runs, H heads, G key-value heads, E head width,
         F width of the values, which is E in most families.
@@ -18,7 +18,6 @@ Shapes  T tokens, K documents, R queries, W keys gathered for all runs, H heads,
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,6 @@ from torch import Tensor
 from torch.nn import functional
 
 WIDTHS = 8  # the variable-length kernel's head widths are multiples of this
-WRAPPED = "wrap_inductor_compiled_regions"  # torch's option: a compiled region is an operation to dispatch modes
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,40 +222,6 @@ class Varlen:
         return out[None, :, :, : value.shape[3]].to(query.dtype)
 
 
-class Flex:
-    """All runs in one call of flex attention; blocks of the mask in which nobody sees anybody are skipped."""
-
-    def __init__(self, pieces: Pieces, device: torch.device) -> None:
-        from torch.nn.attention.flex_attention import create_block_mask  # slow to import, and rarely needed
-
-        count = torch.arange(len(pieces.queries))
-        of_query = to_device(count.repeat_interleave(torch.tensor(pieces.queries)), device)
-        of_key = to_device(count.repeat_interleave(torch.tensor(pieces.seen)), device)
-        ends = accumulate(pieces.seen)
-        limits = [torch.arange(end - asked, end) for asked, end in zip(pieces.queries, ends, strict=True)]
-        last_seen = to_device(torch.cat(limits), device)
-
-        def sees(_batch: Tensor, _head: Tensor, q: Tensor, k: Tensor) -> Tensor:
-            return (of_query[q] == of_key[k]) & (k <= last_seen[q])
-
-        self.index = to_device(pieces.key_index(), device)
-        self.mask = create_block_mask(sees, None, None, len(of_query), len(of_key), device=str(device))
-
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None, dropout: float, /) -> Tensor:
-        if dropout:
-            raise ValueError("flex attention has no dropout")
-        kind = computing_type(query)
-        out = _flex(query.device.type)(
-            query.to(kind),
-            key[:, :, self.index].to(kind),
-            value[:, :, self.index].to(kind),
-            block_mask=self.mask,
-            scale=scale,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
-        return out.transpose(1, 2).to(query.dtype)
-
-
 @cache
 def varlen_attention() -> Callable[..., Any] | None:
     """torch's variable-length attention, where this torch has it."""
@@ -266,19 +230,6 @@ def varlen_attention() -> Callable[..., Any] | None:
     except ImportError:
         return None
     return varlen_attn
-
-
-@cache
-def _flex(device_type: str) -> Callable[..., Any]:
-    from torch.nn.attention.flex_attention import flex_attention
-
-    return compiled_region(flex_attention) if device_type == "cuda" else flex_attention
-
-
-def compiled_region(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function compiled by itself, as one operation that selective checkpointing sees and keeps, where torch can."""
-    known = hasattr(importlib.import_module("torch._inductor.config"), WRAPPED)
-    return torch.compile(function, options={WRAPPED: True} if known else None)
 
 
 def computing_type(query: Tensor) -> torch.dtype:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from typing import Any
 
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from seetell.model.pieces import Flex, PerDocument, Pieces, Varlen, only_rows, varlen_attention, whole_documents
+from seetell.model.pieces import PerDocument, Varlen, only_rows, varlen_attention, whole_documents
 
 HEADS, GROUPS, WIDTH = 4, 2, 8
 
@@ -82,19 +81,6 @@ def test_every_kernel_sees_as_the_dense_mask(case: tuple[list[int], list[int], l
                 torch.testing.assert_close(one, other)
             varlen = Varlen(pieces, torch.device("cpu"), reference_varlen)
             torch.testing.assert_close(varlen(asked, key, value, scale, 0.0), expected[:, wanted])
-
-
-@settings(max_examples=8, deadline=None)
-@given(rows_of_documents())
-def test_the_mask_of_blocks_is_the_same(case: tuple[list[int], list[int], list[int]]) -> None:
-    lengths, parents, rows = case
-    assume(rows)
-    query, key, value = tensors(sum(lengths))
-    pieces: Pieces = only_rows(whole_documents(lengths, parents), torch.tensor(rows))
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # it would rather be compiled
-        found = Flex(pieces, torch.device("cpu"))(query[:, :, rows], key, value, None, 0.0)
-        torch.testing.assert_close(found, PerDocument(pieces)(query[:, :, rows], key, value, None, 0.0))
 
 
 def test_this_torch_has_the_variable_length_kernel_and_takes_what_it_is_given() -> None:
