@@ -51,9 +51,11 @@ def new_generator(seed: int) -> torch.Generator:
 def choose(logits: Tensor, settings: Sequence[Sampling], generators: Sequence[torch.Generator]) -> list[int]:
     """logits [R, V] -> R token ids, each row by its own settings and generator."""
     chosen: list[int] = logits.argmax(dim=-1).tolist()
-    for row, (wish, generator) in enumerate(zip(settings, generators, strict=True)):
-        if wish.temperature > 0.0:
-            chosen[row] = draw(logits[row], wish, generator)
+    drawn = [row for row, wish in enumerate(settings) if wish.temperature > 0.0]
+    if drawn:  # all of them come to the host together: each wait for the device is one for every row
+        picked = logits.detach() if len(drawn) == len(chosen) else logits.detach()[drawn]
+        for row, its in zip(drawn, picked.to("cpu", torch.float64), strict=True):
+            chosen[row] = draw(its, settings[row], generators[row])
     return chosen
 
 

@@ -17,7 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from seetell.errors import UsageError
-from seetell.model.pieces import causal
+from seetell.model.pieces import causal, to_device
+
+ALIGNED = 8  # elements
 
 
 class KeyValueCache:
@@ -107,12 +109,14 @@ class Decode:
         self.longest = max((cache.lengths[slot] + 1 for slot in slots), default=0)
         # Attending over rows [0, highest slot] reads the cache in place; picking the rows out would copy it.
         self.height = max(slots, default=-1) + 1
-        self.rows = torch.tensor(self.slots, device=device)
-        self.positions = torch.tensor([cache.lengths[slot] for slot in slots], device=device)
-        last_seen = torch.zeros(self.height, dtype=torch.long, device=device)
-        last_seen[self.rows] = self.positions
-        self.unseen = torch.arange(self.longest, device=device)[None, :] > last_seen[:, None]
-        self._bias: Tensor | None = None
+        self.in_order = self.slots == list(range(self.height))  # then queries and results are rows of it as they are
+        held = {slot: cache.lengths[slot] for slot in slots}
+        last_seen = [held.get(row, 0) for row in range(self.height)]
+        told = to_device(torch.tensor([*slots, *held.values(), *last_seen]), device)  # one way to the device
+        self.rows, self.positions, last = told.split([len(slots), len(slots), self.height])
+        columns = torch.arange(-(-self.longest // ALIGNED) * ALIGNED, device=device)
+        self.unseen = columns[None, :] > last[:, None]
+        self._masks: dict[tuple[torch.dtype, int], Tensor] = {}
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None, _dropout: float, /
@@ -123,19 +127,28 @@ class Decode:
         values[self.rows, :, self.positions] = value[:, :, 0].to(values.dtype)
         heads, groups = query.shape[1], key.shape[1]
         # The heads that share a key-value head become queries of it, so that keys are never repeated.
-        asked = query.new_zeros(self.height, groups, heads // groups, query.shape[3])
-        asked[self.rows] = query.reshape(len(self.slots), groups, heads // groups, -1)
-        if self._bias is None or self._bias.dtype != query.dtype:
-            bias = torch.zeros_like(self.unseen, dtype=query.dtype).masked_fill_(self.unseen, float("-inf"))
-            self._bias = bias[:, None, None, :]
+        given = asked = query.reshape(len(self.slots), groups, heads // groups, -1)
+        if not self.in_order:
+            asked = query.new_zeros(self.height, *given.shape[1:])
+            asked[self.rows] = given
         seen = functional.scaled_dot_product_attention(
             asked,
             keys[: self.height, :, : self.longest].to(query.dtype),
             values[: self.height, :, : self.longest].to(query.dtype),
-            attn_mask=self._bias.expand(-1, -1, asked.shape[2], -1),
+            attn_mask=self._mask(query.dtype, heads // groups),
             scale=scale,
         )
-        return seen[self.rows].reshape(len(self.slots), 1, heads, -1)
+        return (seen if self.in_order else seen[self.rows]).reshape(len(self.slots), 1, heads, -1)
+
+    def _mask(self, kind: torch.dtype, queries: int) -> Tensor:
+        """[height, 1, queries, longest]: what is added to the scores, the same for every layer of a type.
+
+        A GPU's kernel wants rows that begin at multiples of eight; it would copy any other mask at every layer.
+        """
+        if (kind, queries) not in self._masks:
+            bias = torch.zeros_like(self.unseen, dtype=kind).masked_fill_(self.unseen, float("-inf"))
+            self._masks[kind, queries] = bias[:, None, None, : self.longest].expand(-1, -1, queries, -1)
+        return self._masks[kind, queries]
 
     def finish(self) -> None:
         """Once every layer is written: each slot is one token longer."""

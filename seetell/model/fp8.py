@@ -1,4 +1,4 @@
-"""Frozen matrices in 8 bits: forward and input gradient at twice the rate of 16 bits, on a GPU that has it.
+"""Frozen matrices in 8 bits: forward and input gradient by products of 8-bit matrices, on a device that has them.
 
 A frozen matrix needs no weight gradient, so only two products are left, y = x W' and dx = dy W, and W can be
 quantized once for the whole run, for each of them along the sum: by output row and by input column. What enters
@@ -10,12 +10,15 @@ Shapes  T tokens, I inputs, O outputs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from seetell.errors import UsageError
+from seetell.model.computing import why_not_compile
 
 FORWARD, BACKWARD = torch.float8_e4m3fn, torch.float8_e5m2
 MULTIPLE = 16  # both sides of a matrix, for the hardware's products
@@ -45,14 +48,14 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, layer: FrozenLinear, kind: torch.dtype) -> Tensor:
         ctx.layer, ctx.kind = layer, features.dtype
-        rows, scale = quantized(features.flatten(0, -2), FORWARD)
+        rows, scale = entering(features.flatten(0, -2), FORWARD)
         out = _product(rows, scale, layer.by_output, layer.output_scale, kind)
         return out.unflatten(0, features.shape[:-1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         layer: FrozenLinear = ctx.layer
-        rows, scale = quantized(gradients[0].flatten(0, -2), BACKWARD)
+        rows, scale = entering(gradients[0].flatten(0, -2), BACKWARD)
         out = _product(rows, scale, layer.by_input, layer.input_scale, ctx.kind)
         return out.unflatten(0, gradients[0].shape[:-1]), None, None
 
@@ -63,6 +66,21 @@ def quantized(rows: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
     largest = torch.finfo(kind).max
     scale = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / largest
     return (rows / scale).clamp(-largest, largest).to(kind), scale
+
+
+def entering(rows: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """As `quantized`, on a GPU compiled: operation by operation it takes longer there than 8-bit products save.
+
+    In a block that is compiled it is traced with the block. A quotient may then round the other way, so compiled and
+    not compiled may differ by a step of the 8-bit type; on a CPU, where nothing is compiled here, they do not.
+    """
+    return quantized(rows, kind) if torch.compiler.is_compiling() else _quantizer(rows.device)(rows, kind)
+
+
+@cache
+def _quantizer(device: torch.device) -> Callable[[Tensor, torch.dtype], tuple[Tensor, Tensor]]:
+    compiles = device.type == "cuda" and why_not_compile(device) is None
+    return torch.compile(quantized, dynamic=True) if compiles else quantized
 
 
 def _product(rows: Tensor, scale: Tensor, matrix: Tensor, matrix_scale: Tensor, kind: torch.dtype) -> Tensor:

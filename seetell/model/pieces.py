@@ -30,6 +30,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+# cuDNN builds a plan for each new shape, tens of milliseconds and more, and shapes here are ever new: a token more in
+# decoding, another document, another number of pictures. torch prefers it on sm90 and sm100.
+torch.backends.cuda.enable_cudnn_sdp(False)
+
 WIDTHS = 8  # the variable-length kernel's head widths are multiples of this
 
 
