@@ -11,10 +11,11 @@ Method  Each part is a process of its own with a time limit, so that one that di
 Parts   parity     is what is trained what runs; rotary frequencies, packing, decoding (gpu_parts/parity.py)
         kernels    every attention kernel against the host, forward and backward (kernels.py)
         memory     predicted and measured: LoRA, all weights, shards that stay whole (memory.py)
-        kills      SIGKILL and the same command again: the same bits? (resume.py)
-        0.5b …     train_speed at 0.5b for both stages, at 7b for align and a LoRA tune (speed.py)
+        kills      SIGKILL and the same command again: the same bits? (kills.py)
+        0.5b align train_speed: ours alone, then beside the others (speed.py)
         fp8        8-bit products: rate and error (rates.py)
         decode     tokens a second of the engine (rates.py)
+        7b …       train_speed at 7b for align and a LoRA tune, then 0.5b tune (speed.py)
 Exit    0 when every part is ok or skipped, else 1.
 
 Only the standard library is imported here, so that what is missing is said in a sentence.
@@ -55,6 +56,9 @@ EXTRAS = {
 }  # fmt: skip
 OLDEST = {"torch": (2, 11), "transformers": (5, 17)}
 ALLOWANCE_S = 5.0  # for a child to end by itself before it is killed
+DUMP_S = 1.0  # for it to say where it was
+LOG_LINES = 25
+WHERE = signal.SIGUSR1  # what asks it
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +71,16 @@ class Part:
 
 
 PARTS = (
-    Part("parity", 55, "parity"),
-    Part("kernels", 55, "kernels"),
-    Part("memory", 45, "memory"),
+    Part("parity", 85, "parity"),
+    Part("kernels", 30, "kernels"),
+    Part("memory", 60, "memory"),
     Part("kills", 60, "kills"),
-    Part("0.5b align", 45, "speed:align_half"),
-    Part("0.5b tune", 50, "speed:tune_half"),
-    Part("7b align", 85, "speed:align_seven"),
-    Part("7b lora tune", 90, "speed:lora_seven"),
-    Part("fp8", 15, "rates:fp8"),
-    Part("decode", 40, "rates:decode"),
+    Part("0.5b align", 75, "speed:align_half"),
+    Part("fp8", 25, "rates:fp8"),
+    Part("decode", 35, "rates:decode"),
+    Part("7b align", 65, "speed:align_seven"),
+    Part("7b lora tune", 60, "speed:lora_seven"),
+    Part("0.5b tune", 45, "speed:tune_half"),
 )
 
 
@@ -152,12 +156,14 @@ def run_part(part: Part, device: str, tiny: bool, limit_s: float, folder: Path) 
     notes.unlink(missing_ok=True)
     command = command_of(part, device, tiny, limit_s, notes)
     began_s = time.monotonic()
+    said: int | None = None  # how long the log was when the part was asked where it is
     with log.open("wb") as file:
         child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
         try:
             code: int | None = child.wait(limit_s + ALLOWANCE_S)
         except subprocess.TimeoutExpired:
-            code = None
+            code, said = None, log.stat().st_size
+            ask_where(child)
         finally:
             kill_group(child)
     told = read_notes(notes)
@@ -177,8 +183,21 @@ def run_part(part: Part, device: str, tiny: bool, limit_s: float, folder: Path) 
     elif told["skipped"] and not told["figures"]:
         result |= {"status": "skipped", "error": told["skipped"][0]}
     if result["status"] in ("failed", "timeout"):
-        result["log"] = log.read_text(encoding="utf-8", errors="replace").splitlines()[-25:]
+        own, dump = (half.decode(errors="replace").splitlines() for half in halves(log.read_bytes(), said))
+        result["log"] = dump[:LOG_LINES] or own[-LOG_LINES:]  # a dump begins with the innermost call
     return result
+
+
+def halves(text: bytes, at: int | None) -> tuple[bytes, bytes]:
+    """What stands before and behind a place; all of it before where there is none."""
+    return text[:at], b"" if at is None else text[at:]
+
+
+def ask_where(child: subprocess.Popen[bytes]) -> None:
+    """Lets a part whose time is over write where it is. What becomes of it then does not matter: it ran out of time."""
+    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        child.send_signal(WHERE)
+        child.wait(DUMP_S)
 
 
 def command_of(part: Part, device: str, tiny: bool, limit_s: float, notes: Path) -> list[str]:
@@ -206,7 +225,8 @@ def child(options: argparse.Namespace) -> int:
     """One part, here. What it raises becomes a sentence in its notes."""
     own_packages()
     part = next(one for one in PARTS if one.name == options.child)
-    faulthandler.dump_traceback_later(options.seconds)  # where it was when its time was over, for the log
+    # Of its own frames alone: those of threads that run on (a compiler's) cannot be walked safely.
+    faulthandler.register(WHERE, all_threads=False)
     from benchmarks.gpu_parts.notes import Notes
 
     notes = Notes(options.notes)

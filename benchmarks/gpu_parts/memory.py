@@ -59,7 +59,8 @@ def measured(way: str, place: Place, notes: Notes) -> dict[str, Any]:
     stage = make_stage(2, compile="off", micro_tokens=DOCUMENTS * tokens, max_tokens=tokens)
     if way == "lora":
         stage = replace(stage, lora=Lora(rank=128, alpha=256, dropout=0.05))
-    vlm = as_vlm(build_llava(size, place.device, torch.float32, 2), size)
+    # Drawn on the device, which is quick, and then on the host, where a run loads its model and tries the last layer.
+    vlm = as_vlm(build_llava(size, place.device, torch.float32, 2).to("cpu"), size)
     sharded = way == "shards kept whole"
     chosen = choose_computing(stage, vlm, place.device)
     batch = full_batch(size, tokens)

@@ -6,7 +6,8 @@ model in bfloat16, which is what rounding alone costs. The first must not be far
 frequencies cast to bfloat16 made it many times larger at 2,000 positions. Attention is made sharp (queries and keys
 are scaled up), or positions would hardly count in random weights.
 
-Then, in float32 and bfloat16: packed documents against one at a time, and prefill with decoding against one forward.
+Before that, in bfloat16 and float32: packed documents against one at a time, and prefill with decoding against one
+forward.
 
 Shapes  T tokens of the document, V vocabulary.
 """
@@ -55,14 +56,14 @@ def run(place: Place, notes: Notes) -> None:
         base = Path(folder) / "base"
         vlm = fresh(size)
         save_model(vlm, base)
+        for kind in (torch.bfloat16, torch.float32):
+            name = str(kind).removeprefix("torch.")
+            notes.put(**{name: alike(load_model(base, kind, place.device), vlm, size, tokens, kind, notes)})
         for way in WAYS:
             if way == "lora" and importlib.util.find_spec("peft") is None:
                 notes.skip("lora: peft is not installed")
                 continue
             notes.put(**{way: trained_and_reloaded(way, size, tokens, base, Path(folder) / way, place, notes)})
-        for kind in (torch.float32, torch.bfloat16):
-            name = str(kind).removeprefix("torch.")
-            notes.put(**{name: alike(load_model(base, kind, place.device), vlm, size, tokens, kind, notes)})
 
 
 def fresh(size: Size) -> VLM:

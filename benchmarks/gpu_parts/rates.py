@@ -6,6 +6,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import nn
@@ -20,7 +21,9 @@ from seetell.encode.templates import TEMPLATES
 from seetell.encode.tokenizer import load_tokenizer
 from seetell.infer.engine import Completion, Engine
 from seetell.infer.sampling import Sampling
-from seetell.model.fp8 import FrozenLinear, can_multiply
+from seetell.model import fp8 as module
+from seetell.model.computing import why_not_compile
+from seetell.model.fp8 import FrozenLinear, can_multiply, quantized
 from seetell.train.hardware import typical_s
 from seetell.types import Conversation, Turn
 
@@ -29,7 +32,11 @@ WORDS = "What stands in the middle of the picture, and what is to the left of it
 
 
 def fp8(place: Place, notes: Notes) -> None:
-    """A frozen layer of a 7B decoder's shape, forward and input gradient, in 16 and in 8 bits."""
+    """A frozen layer of a 7B decoder's shape, forward and input gradient, in 16 and in 8 bits.
+
+    In 8 bits three times: quantizing as a layer outside compiled blocks does it, operation by operation, and within a
+    compiled block.
+    """
     if why := can_multiply(place.device):
         notes.skip(f"this device does not multiply 8-bit matrices: {why}")
         return
@@ -48,12 +55,21 @@ def fp8(place: Place, notes: Notes) -> None:
     frozen = FrozenLinear(linear, place.device)
     found = passed(frozen)
     frozen_s = typical_s(lambda: passed(frozen), place.device, 9)
+    with mock.patch.object(module, "_quantizer", return_value=quantized):
+        eager_s = typical_s(lambda: passed(frozen), place.device, 9)
     operations = 4.0 * tokens * inputs * outputs
     pairs = zip(FP8_APART, found, plain, strict=True)
     apart = {name: float((a - b).float().norm() / b.float().norm()) for name, a, b in pairs}
     notes.put(
         flops_per_s_16=operations / plain_s, flops_per_s_8=operations / frozen_s, gain=plain_s / frozen_s, **apart
     )
+    notes.put(flops_per_s_8_eager=operations / eager_s, gain_eager=plain_s / eager_s)
+    if why := why_not_compile(place.device):
+        notes.skip(f"fp8 in a compiled block: {why}")
+    else:
+        block = torch.compile(frozen, dynamic=True)
+        block_s = typical_s(lambda: passed(block), place.device, 9)
+        notes.put(flops_per_s_8_in_block=operations / block_s, gain_in_block=plain_s / block_s)
     for name, distance in apart.items():
         notes.check(distance <= FP8_APART[name], f"{name.replace('_', ' ')} is {distance:.1%}")
 

@@ -63,6 +63,21 @@ def test_a_part_that_dies_or_hangs_leaves_its_figures_and_the_others(
     assert json.loads((tmp_path / "out.json").read_text())["parts"] == parts
 
 
+def test_a_part_that_is_stopped_says_where_it_was_and_no_crash_hides_that_its_time_was_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    dumps = "import faulthandler, signal, time\nfaulthandler.register(signal.SIGUSR1, all_threads=False)\n"
+    crashes = "import os, signal, time\nsignal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), 11))\n"
+    waits = "def innermost():\n    time.sleep(60)\nprint('said before', flush=True)\ninnermost()"
+    monkeypatch.setattr(gpu, "ALLOWANCE_S", 0.5)
+    for code, line in ((dumps, "in innermost"), (crashes, "")):
+        monkeypatch.setattr(gpu, "command_of", lambda *_, code=code: [sys.executable, "-c", code + waits])
+        found = gpu.run_part(gpu.PARTS[0], "cpu", tiny=True, limit_s=0.5, folder=tmp_path)
+        assert found["status"] == "timeout"
+        assert line in "\n".join(found["log"][:3])
+        assert ("said before" in found["log"]) is not bool(line)  # the dump alone, where there is one
+
+
 def test_what_is_missing_is_said_and_nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(gpu.REQUIRED, "a_module_that_is_not_there", "some-package")
     monkeypatch.setitem(gpu.OLDEST, "torch", (99, 0))
@@ -134,7 +149,8 @@ def test_a_kernel_that_computes_something_else_is_found(monkeypatch: pytest.Monk
     assert "build" in notes.wrong[0]
 
 
-def test_the_other_parts_run_at_tiny_sizes(tmp_path: Path) -> None:
+def test_the_other_parts_run_at_tiny_sizes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(rates, "why_not_compile", lambda _device: "compiling takes long")
     notes = notes_of(tmp_path)
     rates.fp8(HERE, notes)
     rates.decode(HERE, notes)
@@ -142,5 +158,7 @@ def test_the_other_parts_run_at_tiny_sizes(tmp_path: Path) -> None:
     assert not notes.wrong
     assert notes.figures["lora"]["predicted_gib"] > 0
     assert notes.figures["4 rows"]["tokens_per_s"] > 0
+    assert notes.figures["gain_eager"] > 0
+    assert notes.skipped == ["fp8 in a compiled block: compiling takes long"]
     assert json.loads(notes.path.read_text())["figures"] == notes.figures
     assert len(gpu.figures_lines(notes.figures)) >= 8
