@@ -60,7 +60,9 @@ def measured(way: str, place: Place, notes: Notes) -> dict[str, Any]:
     if way == "lora":
         stage = replace(stage, lora=Lora(rank=128, alpha=256, dropout=0.05))
     # Drawn on the device, which is quick, and then on the host, where a run loads its model and tries the last layer.
-    vlm = as_vlm(build_llava(size, place.device, torch.float32, 2).to("cpu"), size)
+    drawn: Any = build_llava(size, place.device, torch.float32, 2)
+    vlm = as_vlm(drawn.to("cpu"), size)
+    del drawn
     sharded = way == "shards kept whole"
     chosen = choose_computing(stage, vlm, place.device)
     batch = full_batch(size, tokens)

@@ -6,6 +6,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 from unittest import mock
 
 import torch
@@ -67,7 +68,7 @@ def fp8(place: Place, notes: Notes) -> None:
     if why := why_not_compile(place.device):
         notes.skip(f"fp8 in a compiled block: {why}")
     else:
-        block = torch.compile(frozen, dynamic=True)
+        block = cast(nn.Module, torch.compile(frozen, dynamic=True))
         block_s = typical_s(lambda: passed(block), place.device, 9)
         notes.put(flops_per_s_8_in_block=operations / block_s, gain_in_block=plain_s / block_s)
     for name, distance in apart.items():
