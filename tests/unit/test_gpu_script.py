@@ -19,7 +19,7 @@ from benchmarks.systems.sizes import SIZES
 from seetell.model import kernel_choice
 from seetell.model.pieces import PerDocument, Pieces
 
-HERE = Place(torch.device("cpu"), tiny=True, seconds=60.0)
+HERE = Place(torch.device("cpu"), tiny=True, seconds=3600.0)
 MINI = SIZES["mini"]
 
 
