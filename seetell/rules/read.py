@@ -115,11 +115,6 @@ class Facts:
         grouped = {region.label for region in self.regions if region.crowd}
         return Counter(region.label for region in self.regions if region.label not in grouped)
 
-    @cached_property
-    def single(self) -> tuple[Region, ...]:
-        """The regions whose label means one thing and no other."""
-        return tuple(region for region in self.regions if self.counts[region.label] == 1)
-
 
 def read_kind(messages: Sequence[Message]) -> str:
     """Which of the four kinds the system message asks for."""

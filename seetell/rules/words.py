@@ -7,7 +7,6 @@ one of nine cells, numbered row by row from the top left.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 
 NUMBERS = (
@@ -56,7 +55,6 @@ PLURALS = {
     "mouse": "mice", "toothbrush": "toothbrushes", "sandwich": "sandwiches", "couch": "couches", "bench": "benches",
     "bus": "buses", "wine glass": "wine glasses", "broccoli": "broccoli",
 }  # fmt: skip
-PAIRED = ("skis", "scissors", "broccoli")  # words that are never counted one by one
 
 
 def plural(noun: str) -> str:
@@ -76,12 +74,6 @@ def counted(noun: str, count: int) -> str:
     return with_article(noun) if count == 1 else f"{number(count)} {plural(noun)}"
 
 
-def are(counts: Sequence[str]) -> str:
-    """The verb before `a cat` or `two cats and a dog`."""
-    first = counts[0].split()[0]
-    return "is" if len(counts) == 1 and (first in ("a", "an") or first == "broccoli") else "are"
-
-
 def join(parts: Sequence[str]) -> str:
     """`a, b and c`."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
@@ -99,7 +91,3 @@ def at_place(cell: int, rng: random.Random) -> str:
 
 def cell_at(x: float, y: float) -> int:
     return min(2, int(y * 3)) * 3 + min(2, int(x * 3))
-
-
-def words_of(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"[a-z]+", text.lower()))

@@ -113,7 +113,9 @@ def _spaced(words: list[str]) -> str:
     """The words as a text, with a comma before a second verb: `sitting on the floor, holding a phone`."""
     text = words[0]
     for before, word, after in zip(words[:-1], words[1:], [*words[2:], ""], strict=True):
-        second = word in ING.values() and before not in PREPOSITIONS | set(ING) | ARTICLES | set(PEOPLE) | {"and", "to"}
+        second = word in ING.values() and before not in PREPOSITIONS - {"outside"} | set(ING) | ARTICLES | set(
+            PEOPLE
+        ) | {"and", "to"}
         text += f", {word}" if second and after in ARTICLES | PREPOSITIONS | {"tennis", "with", ""} else f" {word}"
     return text
 

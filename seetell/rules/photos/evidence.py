@@ -163,7 +163,7 @@ class Evidence:
             for label in UNMISTAKABLE
             if not self.boxes[label] and not self.amounts(label) and not self.all_words & hints_of(label)
         ]
-        likely = [label for label in found if groups[CATEGORIES[label].group] or label in ("cat", "dog")]
+        likely = [label for label in found if groups[CATEGORIES[label].group] or label == "dog"]
         return sorted(likely, key=lambda label: -groups[CATEGORIES[label].group])
 
     def nobody(self) -> bool:
@@ -221,7 +221,7 @@ def call(evidence: Evidence, label: str, *, plural: bool = False) -> str:
         return evidence.person(plural=plural)
     category = CATEGORIES[label]
     if label == "oven":
-        return ("stoves" if plural else "stove") if "stove" in evidence.all_words else category.said
+        return f"{'stove' if 'stove' in evidence.all_words else category.said}{'s' * plural}"
     return category.plural if plural else category.said
 
 

@@ -80,7 +80,8 @@ def lead(evidence: Evidence, clauses: Sequence[Clause], *, alone: bool = False) 
         if not clause.plural:
             return f"{with_article(subject)} {clause.predicate}"
         count = evidence.count(clause.label)
-        return f"{number(count) if count and count > 1 else 'some'} {subject} {clause.predicate}"
+        some = "many" if evidence.boxes[clause.label] >= MANY and subject == "people" else "some"
+        return f"{number(count) if count and count > 1 else some} {subject} {clause.predicate}"
     place = place_of(evidence)
     if evidence.depicted and not place:
         return ""

@@ -7,6 +7,7 @@ agree. A thing that an earlier answer named is not asked for again.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -33,7 +34,7 @@ from seetell.rules.photos.statements import (
     saying,
     there,
 )
-from seetell.rules.words import number, sentence, with_article
+from seetell.rules.words import NUMBERS, number, sentence, with_article
 
 Pair = tuple[str, str]
 LEAST = 3
@@ -89,7 +90,7 @@ def conversation(evidence: Evidence, rng: random.Random) -> list[Pair]:
     for maker in mixed:
         if len(talk.pairs) < wanted and talk.add(maker(talk)):
             grounded += maker in checked
-    for maker in (*checked, _not_there, _there):
+    for maker in (*checked, _not_there, _there, _not_there, _not_there):
         if (grounded < 2 or len(talk.pairs) < LEAST) and talk.add(maker(talk)):
             grounded += 1
     if rng.random() < 0.5:
@@ -98,7 +99,8 @@ def conversation(evidence: Evidence, rng: random.Random) -> list[Pair]:
 
 
 def _overview(talk: Talk) -> Pair | None:
-    said = lead(talk.evidence, talk.clauses)
+    numbers = "|".join(NUMBERS[2:])
+    said = re.sub(rf"\b(?:{numbers}) ", "some ", lead(talk.evidence, talk.clauses))  # a number is asked for later
     question = talk.pick(
         "What does the picture show?", "What can you see in this picture?", "What is this a picture of?",
         "Can you tell me what is in the photo?",

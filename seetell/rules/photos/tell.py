@@ -106,7 +106,8 @@ def _things(evidence: Evidence, before: str, rng: random.Random) -> list[str]:
     alone = [label for label in evidence.sure if label not in told and label not in more]
     sentences: list[str] = []
     if more:
-        sentences.append(f"{there(evidence, more[:6])} in {rng.choice(('it', 'the picture'))}")
+        where = "it" if place_of(evidence) and not clauses_of(evidence) else "the picture"
+        sentences.append(f"{there(evidence, more[:6])} in {where}")
     if alone:
         things = join([phrase(evidence, label) for label in alone[:6]])
         sentences.append(f"{rng.choice(('besides', 'in addition', 'apart from that'))}, {things} can be seen")
@@ -133,7 +134,8 @@ def _rest(evidence: Evidence, before: Sequence[str], rng: random.Random) -> list
     if game and not evidence.depicted and not any(game in text for text in before):
         said.append(f"the game that is played is {game.removeprefix('a ')}")
     if evidence.boxes[PERSON] >= MANY and not evidence.depicted and not any("many people" in text for text in before):
-        said.append("many people can be seen in the picture")
+        others = "other " * any(mention.label == PERSON for mention in mentions_of(words_in(" ".join(before))))
+        said.append(f"many {others}people can be seen in the picture")
     if evidence.nobody():
         said.append(rng.choice(("there are no people in the picture", "nobody can be seen in the picture")))
     return said
