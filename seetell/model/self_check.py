@@ -50,7 +50,7 @@ Result = TypeVar("Result")
 def check_model(vlm: VLM) -> VLM:
     """The same model, if its language model computes here what it computes by itself; else a UsageError."""
     mark = _mark_of(vlm)
-    if mark is not None and mark.exists():
+    if mark is not None and _is_there(mark):
         return vlm
     if why := why_not_itself(vlm):
         raise UsageError(f"{type(vlm.language).__name__} {why}: {ANOTHER}.")
@@ -61,6 +61,13 @@ def check_model(vlm: VLM) -> VLM:
         except OSError:
             pass  # a read-only place: the check is made again
     return vlm
+
+
+def _is_there(mark: Path) -> bool:
+    try:
+        return mark.exists()
+    except OSError:  # another user's home
+        return False
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ which some chat templates put into what is learned.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -22,10 +22,11 @@ import transformers
 from seetell.config import differences, freeze, thaw
 from seetell.console import say
 from seetell.errors import UsageError
-from seetell.files import MANIFEST, read_json, sha256_file, sha256_text, write_json
+from seetell.files import MANIFEST, as_object, read_json, sha256_file, sha256_text, write_json
 from seetell.model.device import pick_device
+from seetell.model.folders import model_folder
 from seetell.train.log import LOGS, has_learned, remove_logs
-from seetell.train.recipe import Model, Recipe
+from seetell.train.recipe import JOINED, Model, Recipe
 
 MODELS = ("aligned", "model")
 
@@ -54,7 +55,7 @@ def open_record(recipe: Recipe, out: Path, device: str, ranks: int) -> Record:
     """
     now = Record(str(pick_device(device)), torch.get_num_threads(), _parts(recipe.model), _versions(), ranks)
     if _has_begun(out):
-        _refuse_other(out, differences(read_json(out / "recipe.json"), _written_out(recipe)))
+        _refuse_other(out, differences(_decided(read_json(out / "recipe.json")), _decided(_written_out(recipe))))
         record = thaw(Record, read_json(out / "run.json"))
         _refuse_other(out, differences(record.parts, now.parts, "parts"))
         if device != "auto" and str(pick_device(device)) != record.device:
@@ -78,6 +79,17 @@ def open_record(recipe: Recipe, out: Path, device: str, ranks: int) -> Record:
 def _written_out(recipe: Recipe) -> dict[str, Any]:
     """The recipe as values, with what it leaves to the defaults of its model: those may be others one day."""
     return {**freeze(recipe), "model": {**freeze(recipe.model), **recipe.model.joined}}
+
+
+def _decided(written: Mapping[str, Any]) -> dict[str, Any]:
+    """What a written recipe decides. `memory` only asks whether to begin; beside `start` older runs have defaults."""
+    model = as_object(written.get("model")) or {}
+    stages = {name: stage for name, stage in written.items() if isinstance(stage, Mapping) and name != "model"}
+    return {
+        **written,
+        "model": model | dict.fromkeys(JOINED) if model.get("start") else model,
+        **{name: {what: at for what, at in stage.items() if what != "memory"} for name, stage in stages.items()},
+    }
 
 
 def _has_begun(out: Path) -> bool:
@@ -141,7 +153,17 @@ def _versions() -> dict[str, str]:
 def _parts(model: Model) -> dict[str, str]:
     """A hash of each part that is a folder here; a part named on the hub is known by its name."""
     named = {"vision": model.vision, "language": model.language, "start": model.start}
-    return {what: _fingerprint(Path(name)) if Path(name).is_dir() else name for what, name in named.items() if name}
+    return {name: what for name, what in named.items() if what} | {
+        name: _fingerprint(folder) for name, folder in part_folders(model).items()
+    }
+
+
+def part_folders(model: Model) -> dict[str, Path]:
+    """The parts that are folders here, by their names in the recipe; of a run that `start` names, its model."""
+    folders = {"vision": Path(model.vision), "language": Path(model.language)}
+    found = {name: path for name, path in folders.items() if path.is_dir() and getattr(model, name)}
+    is_here = bool(model.start) and Path(model.start).expanduser().is_dir()
+    return found | ({"start": model_folder(model.start)} if is_here else {})
 
 
 def stamps_of(folders: Iterable[Path]) -> dict[Path, tuple[int, int]]:

@@ -56,7 +56,7 @@ from seetell.train.plan import Plan
 from seetell.train.preflight import preflight, within
 from seetell.train.ranks import Ranks, join
 from seetell.train.recipe import Recipe
-from seetell.train.record import Record, check_data, check_parts, only_run, open_record, stamps_of
+from seetell.train.record import Record, check_data, check_parts, only_run, open_record, part_folders, stamps_of
 from seetell.train.room import LEAST, check_room
 from seetell.train.same_bits import fix_workspace
 from seetell.train.sharding import Shards, is_sharded
@@ -216,8 +216,8 @@ class _Run:
 
     def places(self, name: str) -> list[Path]:
         """The folders that the stage's model is read from; what is no folder here is named on the hub."""
-        model, below = self.recipe.model, self.below(name)
-        return [below] if below else [Path(part) for part in (model.vision, model.language, model.start) if part]
+        below = self.below(name)
+        return [below] if below else list(part_folders(self.recipe.model).values())
 
     def load(self, name: str, again: bool = False) -> VLM:
         """What the stage goes on from, as it is stored; `again` looks for nothing newer on the hub."""
@@ -243,7 +243,7 @@ class _Run:
             device, shards = self.ranks.device, self.ranks.count if is_sharded(stage, self.ranks) else 1
             if chosen:
                 found = chosen | choose_for_memory(stage, vlm, device, shards, chosen)
-                if changes := differences(chosen, found):
+                if changes := differences(chosen, {what: found[what] for what in chosen}):
                     say(f"{name} is computed otherwise on {self.ranks.count} ranks, for their memory: {changes[0]}.")
             else:
                 found = choose_computing(stage, vlm, device, shards)
