@@ -94,10 +94,11 @@ def _product(rows: Tensor, scale: Tensor, matrix: Tensor, matrix_scale: Tensor, 
 def can_multiply(device: torch.device) -> str:
     """ "" where this device multiplies 8-bit matrices with a scale for each row, else why it does not."""
     try:
-        small, scale = quantized(torch.ones(MULTIPLE, MULTIPLE, device=device), FORWARD)
-        steep, steep_scale = quantized(torch.ones(MULTIPLE, MULTIPLE, device=device), BACKWARD)
-        for rows, by_row in ((small, scale), (steep, steep_scale)):
-            product = _product(rows, by_row, small, scale, torch.float32)
+        matrix, scale = quantized(torch.ones(MULTIPLE, MULTIPLE, device=device), FORWARD)
+        for kind in (FORWARD, BACKWARD):
+            # Not square: a program compiled for a square would be for squares alone.
+            rows, by_row = entering(torch.ones(2 * MULTIPLE, MULTIPLE, device=device), kind)
+            product = _product(rows, by_row, matrix, scale, torch.float32)
             if not bool((product == MULTIPLE).all()):
                 return "its products of 8-bit matrices are wrong"
     except (RuntimeError, NotImplementedError, AttributeError) as error:

@@ -63,6 +63,15 @@ def test_compiled_gives_the_same_bits_and_one_program_for_all_sizes(
 
 
 @pytest.mark.skipif(bool(can_multiply(CPU)), reason="no 8-bit products here")
+def test_a_quantization_that_does_not_compile_is_found_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_rows: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+        raise RuntimeError(f"type {kind} is not supported on this architecture\nand more")
+
+    monkeypatch.setattr(fp8, "_quantizer", lambda _device: fails)
+    assert can_multiply(CPU) == f"type {FORWARD} is not supported on this architecture"
+
+
+@pytest.mark.skipif(bool(can_multiply(CPU)), reason="no 8-bit products here")
 def test_blocks_compute_the_same_however_they_are_run(compiled: list[torch.dtype]) -> None:
     torch.manual_seed(0)
     block = nn.Sequential(FrozenLinear(nn.Linear(64, 128), CPU), nn.SiLU(), FrozenLinear(nn.Linear(128, 64), CPU))
