@@ -6,8 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from seetell.errors import ConfigError
+from seetell.config import load_recipe
+from seetell.errors import ConfigError, UsageError
+from seetell.files import read_json
+from seetell.train import room, run
+from seetell.train.loop import Watch
+from seetell.train.outline import outline
+from seetell.train.ranks import Ranks
+from seetell.train.record import open_record
+from seetell.train.start import model_tokenizer
 from seetell.verbs.plan import plan
 from seetell.verbs.plan_table import print_plan
 from tests.tiny import tiny_data, tiny_parts
@@ -53,3 +62,28 @@ def test_a_plan_for_programs_and_for_people(recipe, capsys) -> None:
 def test_a_price_of_no_known_gpu_is_refused(recipe) -> None:
     with pytest.raises(ConfigError, match='did you mean "H100 80 GB"'):
         plan(recipe, prices=["H100 80GB=2"])
+
+
+def test_a_stage_that_cannot_fit_is_told_by_plan_and_refused_by_train(recipe, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(room, "memory_of_each", lambda *_: 2**16)
+    (stage,) = plan(recipe)
+    assert any("tune needs" in why and "--set tune.memory=trust" in why for why in stage.missing)
+    loaded: list[object] = []
+    monkeypatch.setattr(run, "start_model", lambda *given, **named: loaded.append((given, named)))
+    with pytest.raises(UsageError, match=r"tune needs .* GiB of memory here .*are there"):
+        run.train(load_recipe(recipe), tmp_path / "out", device="cpu")
+    assert not loaded, "no weight is read before"
+
+
+def test_what_memory_decided_is_chosen_anew_on_other_ranks(recipe, tmp_path) -> None:
+    resolved = load_recipe(recipe)
+    out = tmp_path / "out"
+    out.mkdir()
+    record = open_record(resolved, out, "cpu", 4)
+    kept = {"precision": "bfloat16", "compile": "off"}
+    record.chosen["tune"] = kept | {"checkpointing": "full", "roomy": "on", "ranks": "4"}
+    watch = Watch(out, 600.0, (), 0, lambda: False)
+    begun = run._Run(resolved, out, record, watch, Ranks(torch.device("cpu")))
+    vlm = outline(resolved.model, model_tokenizer(resolved.model))
+    assert begun.chosen("tune", vlm) == kept | {"checkpointing": "off", "roomy": "off", "ranks": "1"}
+    assert read_json(out / "run.json")["chosen"] == record.chosen
