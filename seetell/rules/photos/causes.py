@@ -99,7 +99,7 @@ REASONS = (
     ),
     Reason(
         "Why could the dog not simply walk away?",
-        "It is tied up by its leash, so it can only go as far as the leash lets it. Somebody tied it there, "
+        "It is tied up, so it can only go as far as the line lets it. Somebody tied it there, "
         "so its owner is probably close by and will come back for it.",
         "dog",
         r"tied|leashed",
@@ -285,8 +285,8 @@ REASONS = (
     ),
     Reason(
         "What are the umbrellas good for here?",
-        "The tables stand outside near the beach, where there is little shade. When the umbrellas are opened,"
-        " people can sit there without being burnt by the sun.",
+        "The tables stand outside near the beach, where there is little shade."
+        " Under the umbrellas people can sit without being burnt by the sun.",
         "umbrella,dining table",
         r"beach|patio",
         scene="beach",
@@ -380,8 +380,7 @@ REASONS = (
     ),
     Reason(
         "What does this animal seem to be used to?",
-        "Somebody is riding on the elephant in the middle of a street, and it lets that happen. So it seems "
-        "to be tame and used to people.",
+        "Somebody is riding on the elephant, and it lets that happen. So it seems to be tame and used to people.",
         f"elephant,{PERSON}",
         r"riding|rider",
     ),

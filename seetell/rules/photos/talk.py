@@ -38,7 +38,7 @@ from seetell.rules.words import NUMBERS, number, sentence, with_article
 
 Pair = tuple[str, str]
 LEAST = 3
-CHECKED = ("count", "existence", "absence", "place", "relation")
+ALIKE = ("animal", "food", "sport", "carried")  # groups of which one thing is easily taken for another
 
 
 @dataclass
@@ -166,7 +166,12 @@ def _not_there(talk: Talk) -> Pair | None:
         f"Do you see {with_article(one)}?",
     )  # fmt: skip
     kin = [other for other in talk.told & set(named(talk.evidence)) - {PERSON} if CATEGORIES[other].group == group]
-    if kin and talk.rng.random() < 0.6 and not any(", but there" in answer for _, answer in talk.pairs):
+    if (
+        kin
+        and group in ALIKE
+        and talk.rng.random() < 0.6
+        and not any(", but there" in answer for _, answer in talk.pairs)
+    ):
         return question, f"no, I see no {said}, but {there(talk.evidence, sorted(kin)[:1])}"
     return question, talk.pick(f"no, there is no {said} in the picture", f"no, I do not see {with_article(one)}")
 
