@@ -96,9 +96,10 @@ def parts_config(
         decoder: Any = AutoConfig.from_pretrained(language)
         if vocabulary > decoder.vocab_size:
             decoder.vocab_size = _rows(vocabulary)
+    tower = vision_config(vision)  # before its image processor: a name that is nothing is told as the tower's
     mean, std = processor_constants(folder_of(vision))
     config = ModelConfig(
-        vision=vision_config(vision),
+        vision=tower,
         language=decoder,
         connector=connector,
         image_id=image_id,

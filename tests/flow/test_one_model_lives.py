@@ -19,13 +19,14 @@ from seetell.config import apply_sets
 from seetell.errors import UsageError
 from seetell.model.fp8 import can_multiply
 from seetell.model.hub import hub_tensors
+from seetell.model.llava import why_not_llava
 from seetell.model.parts import load_parts
 from seetell.model.vlm import VLM
 from seetell.train import run
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import Data, Stage
 from seetell.train.run import train
-from seetell.train.start import ready_model
+from seetell.train.start import ready_model, start_model
 from tests.tiny import tiny_data, tiny_parts, tiny_recipe
 from tests.tiny_models import tiny_vlm
 from tests.tiny_ranks import on_ranks
@@ -103,6 +104,7 @@ def lived_in_shards(_ranks: Ranks, world: Path, out: Path) -> list[int]:
     """The models that there are on this rank, each time that another one is begun; outlines have no weights."""
     models: WeakSet[VLM] = WeakSet()
     counts: list[int] = []
+    why_not_llava(start_model(tiny_recipe(world)))  # asked once a process: it builds a small model, to compare
     begin = VLM.__init__
 
     def counted(self: VLM, *given: Any, **named: Any) -> None:
