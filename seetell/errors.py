@@ -8,7 +8,8 @@
     │   └── ConfigError     2   a recipe or a setting is wrong; the message says where
     ├── BadInput            3   a file or a data set is not what it should be
     │   └── DamagedFile     3   a file does not hold what it should
-    └── ServiceError        4   a service outside this machine failed
+    ├── ServiceError        4   a service outside this machine failed
+    └── Interrupted         130 the user stopped the work; the message says what is kept and how to resume
 
 A message is one sentence: what happened, where, and what to do. `Rejected` and `Unscored` (`types.py`) are not
 errors: they are values, for what is expected to fail in a part of a large set.
@@ -65,3 +66,9 @@ class ServiceError(SeetellError):
     """A service outside this machine failed."""
 
     exit_code = 4
+
+
+class Interrupted(SeetellError):
+    """The user stopped the work. The message says what is kept, and how to resume."""
+
+    exit_code = 130

@@ -35,6 +35,21 @@ def evenly(share: float) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """How a reply that is asked for as a stream arrives: word by word, `pause_s` before each; after `words` of them
+    `then` happens: "stall", "break" or "end" (which is a body that ends without a finish reason)."""
+
+    ignored: bool = False  # the reply comes in one body
+    first_s: float = 0.0
+    pause_s: float = 0.0
+    words: int | None = None
+    then: str = "end"
+    comments_s: float = 0.0  # for so long nothing but comments is sent before the first word
+    done: bool = True
+    usage: bool = True  # when it is asked for
+
+
+@dataclass(frozen=True)
 class Behaviour:
     """`faults` are probabilities; `admit_per_s` is a token bucket that holds `burst`, beyond which there is 429."""
 
@@ -48,6 +63,7 @@ class Behaviour:
     fixed: bool = False  # one reply for all, without reading the request: for timing
     answer: Callable[[Messages], str] | None = None
     refuses: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None  # a request's body -> the error of a 400
+    stream: Stream = field(default_factory=lambda: Stream())
 
 
 class Teacher:
@@ -113,7 +129,10 @@ class Teacher:
         if fault in TRANSPORT_FAULTS:
             return await self._transport(fault, writer)
         text, reason = content(fault, request["messages"], self.behaviour.answer)
-        alive = await send(writer, 200, completion(request["model"], text, reason))
+        if request.get("stream") and not self.behaviour.stream.ignored:
+            alive = await self._stream(writer, request, text, reason)
+        else:
+            alive = await send(writer, 200, completion(request["model"], text, reason))
         if alive:
             self.answered[prompt] += 1
         return alive
@@ -132,6 +151,44 @@ class Teacher:
         writer.write(whole[:-30])
         await writer.drain()
         return False
+
+    async def _stream(self, writer: asyncio.StreamWriter, request: dict[str, Any], text: str, reason: str) -> bool:
+        """The reply as server-sent events; whether it was sent whole."""
+        how, whole = self.behaviour.stream, completion(request["model"], text, reason)
+        writer.write(b"HTTP/1.1 200 Here\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        await self._chunk(writer, event(request["model"], {"role": "assistant", "content": ""}))
+        begun = monotonic()
+        while monotonic() - begun < how.comments_s:
+            await self._chunk(writer, ": still here\n\n")
+            await asyncio.sleep(0.02)
+        if how.first_s:
+            await asyncio.sleep(how.first_s)
+        pieces = re.findall(r"\s*\S+|\s+$", text)
+        if pieces and not how.pause_s and how.words is None:
+            await self._chunk(writer, "".join(event(request["model"], {"content": piece}) for piece in pieces))
+            self.counts["words"] += len(pieces)
+            pieces = []
+        for piece in pieces[: how.words]:
+            await asyncio.sleep(how.pause_s)
+            await self._chunk(writer, event(request["model"], {"content": piece}))
+            self.counts["words"] += 1
+        if how.words is not None and how.words < len(pieces):
+            if how.then == "stall":
+                await asyncio.sleep(self.behaviour.timeout_s)
+            if how.then == "end":
+                writer.write(b"0\r\n\r\n")
+                await writer.drain()
+            return False
+        await self._chunk(writer, event(request["model"], {}, reason))
+        if how.usage and request.get("stream_options", {}).get("include_usage"):
+            await self._chunk(writer, f"data: {json.dumps({'choices': [], 'usage': whole['usage']})}\n\n")
+        writer.write(chunk("data: [DONE]\n\n") * how.done + b"0\r\n\r\n")
+        await writer.drain()
+        return not writer.is_closing()
+
+    async def _chunk(self, writer: asyncio.StreamWriter, text: str) -> None:
+        writer.write(chunk(text))
+        await writer.drain()
 
     def _fault(self) -> str:
         point = self._rng.random()
@@ -202,6 +259,15 @@ def completion(model: str, text: str, reason: str = "stop") -> dict[str, Any]:
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}],
         "usage": {"prompt_tokens": 1000, "completion_tokens": len(text) // 4, "total_tokens": 1000 + len(text) // 4},
     }
+
+
+def event(model: str, delta: dict[str, Any], reason: str | None = None) -> str:
+    choice = {"index": 0, "delta": delta, "finish_reason": reason}
+    return f"data: {json.dumps({'object': 'chat.completion.chunk', 'model': model, 'choices': [choice]})}\n\n"
+
+
+def chunk(text: str) -> bytes:
+    return f"{len(text.encode()):x}\r\n".encode() + text.encode() + b"\r\n"
 
 
 def http(status: int, body: bytes, kind: str = "application/json", retry_after_s: float | None = None) -> bytes:

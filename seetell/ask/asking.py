@@ -2,9 +2,12 @@
 
 One loop sends: what is due again first, then what is new, when the limiter lets it. Every reply goes to the journal
 before anybody hears of it. What happens to a request is one of four things: it is answered; it is given up after
-`tries` transport errors (and counted, and asked again by the next run); it waits, because somebody stopped the run; or
-the service refuses it. What it refuses is given up and the others go on; where it has answered nothing yet, or takes
-nothing at all (a wrong key, no money), the run stops. A stop lets what is under way come home: it is paid for.
+`TRIES` transport errors or `MOST_TIMEOUTS` timeouts (and counted, and asked again by the next run); it waits, because
+somebody stopped the run; or the service refuses it. A reply that breaks off is asked for once more; when it breaks off
+again, what arrived is the answer.
+
+What the service refuses is given up and the others go on; where it has answered nothing yet, or takes nothing at all (a
+wrong key, no money), the run stops. A stop lets what is under way come home: it is paid for.
 """
 
 from __future__ import annotations
@@ -17,13 +20,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from seetell.ask.chat import ChatModel, Completion
-from seetell.ask.client import RateLimited, Refused, Unanswered
+from seetell.ask.client import TIMEOUT, RateLimited, Refused, Unanswered
 from seetell.ask.journal import Journal
 from seetell.ask.limiter import Health, Limiter
 from seetell.ask.request import Request, counted
 from seetell.errors import ServiceError
 
-TRIES = 8
+TRIES, MOST_TIMEOUTS = 8, 2
 FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S = 0.5, 30.0
 REFUSALS_TO_STOP = 3
 MOST_WAITING = 1000  # requests waiting to be sent again: with more, nothing new is begun
@@ -38,6 +41,8 @@ class Ask:
     of: str = ""
     again: int = 0
     tries: int = 0
+    timeouts: int = 0
+    broke_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,31 +143,40 @@ class Asker:
                 self._stop("The endpoint has said nothing but 429 (too many requests) for minutes.")
         except Unanswered as error:
             self.limiter.admitted(left_at)
-            self._lost(ask, error)
+            if error.arrived is not None and ask.broke_off:
+                too_few = self._heard(ask, error.arrived, left_at) - tokens
+            else:
+                self._lost(ask, error)
         except Refused as error:
             self.limiter.admitted(left_at)
             self._turned_down(ask, error)
         except ServiceError as error:
             self._stop(str(error))
         else:
-            completion = counted(completion, request.prompt_tokens)
             self.limiter.admitted(left_at)
-            seconds = self.limiter.clock() - left_at
-            self.journal.answered(ask.key, completion, of=ask.of, again=ask.again, seconds=seconds)
-            self._health.sick(error=False)
-            self._answered = True
-            self._completion_tokens += 0.05 * (completion.completion_tokens - self._completion_tokens)
-            too_few = completion.prompt_tokens + completion.completion_tokens - tokens
-            self.hearing.answered(ask, completion)
+            too_few = self._heard(ask, completion, left_at) - tokens
         finally:
             self.limiter.left(too_few)
+
+    def _heard(self, ask: Ask, completion: Completion, left_at: float) -> int:
+        """An answer: it is kept, and everybody is told; how many tokens it took."""
+        completion = counted(completion, ask.request.prompt_tokens)
+        seconds = self.limiter.clock() - left_at
+        self.journal.answered(ask.key, completion, of=ask.of, again=ask.again, seconds=seconds)
+        self._health.sick(error=False)
+        self._answered = True
+        self._completion_tokens += 0.05 * (completion.completion_tokens - self._completion_tokens)
+        self.hearing.answered(ask, completion)
+        return completion.prompt_tokens + completion.completion_tokens
 
     def _lost(self, ask: Ask, error: Unanswered) -> None:
         """A transport error: another try later, or none."""
         if self._health.sick(error=True):
             self._stop(f"The endpoint is sick: most of the last requests had no answer (the last one: {error}).")
         ask.tries += 1
-        if ask.tries >= TRIES:
+        ask.timeouts += error.reason == TIMEOUT
+        ask.broke_off = ask.broke_off or error.arrived is not None
+        if ask.tries >= TRIES or ask.timeouts >= MOST_TIMEOUTS:
             self._give_up(ask, error.reason)
             return
         back_off_s = min(LONGEST_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** (ask.tries - 1)) * self._rng.uniform(0.5, 1.0)

@@ -19,12 +19,13 @@ from typing import Any, TypeVar
 
 from seetell.ask.asking import Ask
 from seetell.ask.chat import Completion, Message
-from seetell.ask.client import MAX_DETAIL_CHARS, Endpoint, token_count
+from seetell.ask.client import MAX_DETAIL_CHARS, Endpoint
 from seetell.ask.journal import Journal
+from seetell.ask.reply import Reply
 from seetell.ask.request import Request, counted
 from seetell.ask.service import TOO_LONG, is_over_length
 from seetell.errors import BadInput, ServiceError, UsageError
-from seetell.files import as_list, as_object, read_json, read_jsonl, write_json
+from seetell.files import as_object, read_json, read_jsonl, write_json
 
 T = TypeVar("T")
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -158,19 +159,9 @@ def _too_long(status: Any, body: dict[str, Any]) -> Completion | None:
 
 
 def _completion(body: dict[str, Any]) -> Completion | None:
-    choices = as_list(body.get("choices")) or [{}]
-    choice = as_object(choices[0]) or {}
-    message, usage = as_object(choice.get("message")), as_object(body.get("usage")) or {}
-    if message is None:
-        return None
-    text = message.get("content") or message.get("refusal") or ""
-    return Completion(
-        str(text),
-        str(choice.get("finish_reason") or "stop"),
-        token_count(usage.get("prompt_tokens")),
-        token_count(usage.get("completion_tokens")),
-        str(body.get("model", "")),
-    )
+    reply = Reply()
+    reply.take(body)
+    return reply.completion() if reply.begun else None
 
 
 def _rows(text: str) -> Iterator[dict[str, Any]]:

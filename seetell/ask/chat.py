@@ -24,9 +24,10 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A reply as it arrived. `finish_reason` is the service's word: "stop" when the writer was done, "length" when
-    the token limit cut it off, "content_filter" when the service withheld it, "too_long" when the request is longer
-    than the service reads, "nothing_certain" when the built-in teacher declines (`text` is then their sentence).
-    `estimated` says that it did not count its tokens, and we did."""
+    the token limit cut it off or the rest did not arrive, "content_filter" when the service withheld it, "too_long"
+    when the request is longer than the service reads, "nothing_certain" when the built-in teacher declines (`text` is
+    then their sentence), "repeats itself" when it was cut for that. `estimated` says that it did not count its tokens,
+    and we did."""
 
     text: str
     finish_reason: str = "stop"

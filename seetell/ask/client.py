@@ -2,8 +2,13 @@
 
 The `openai` SDK does the talking, its own retries off. What can go wrong has two classes here: `Unanswered` is worth
 another try (429, 5xx, a timeout, a broken connection or body), `ServiceError` is not (a wrong key, an account without
-money; `Refused`: a request that the service does not take). A reply is anything that arrived whole, also an empty one,
-and also that a service withheld it or that the request is too long for it.
+money, an address where nobody has answered yet; `Refused`: a request that the service does not take). A reply is
+anything that arrived whole, also an empty one, and also that a service withheld it or that the request is too long.
+
+Replies are read as streams where the service streams: `timeout_s` is the longest pause between two words. The first may
+take `FIRST_WORD_TIMES` as long, since the request may have to wait for others and a slow server reads the prompt first.
+What arrived before a pause that is too long is the reply, with the finish reason "length"; what arrived before the
+connection broke goes with the `Unanswered`, for whoever asked twice. `cut_loops` cuts a reply that repeats itself.
 
 Before a request counts as refused, what its refusal names is left out and it is sent again (`service.py`): once for all
 that this client asks.
@@ -14,6 +19,7 @@ only when it is long enough to be a secret, for a local server's "none" is a wor
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Sequence
@@ -25,28 +31,38 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from seetell.ask.chat import Completion, Message
+from seetell.ask.loops import REPEATS, repeats_itself
+from seetell.ask.reply import DONE, Bodies, Reply
 from seetell.ask.service import MOST_LESSONS, TOO_LONG, Ways, is_over_length
 from seetell.console import say
 from seetell.errors import ServiceError, UsageError
-from seetell.files import as_list, as_object
+from seetell.files import as_object
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 SHORTEST_SECRET = 8
-DEFAULT_TIMEOUT_S = 120.0
+DEFAULT_TIMEOUT_S = 120.0  # between two words
+FIRST_WORD_TIMES = 5
+AFTER_FINISH_S, AFTER_DONE_S = 5.0, 1.0  # for the counts of tokens behind a finished reply; for the end of the body
+CONNECT_S, FIRST_CONNECT_S = 10.0, 4.0  # a dead address is told within 5 s
+CHARS_BETWEEN_LOOKS = 200  # for a loop
+TIMEOUT, LOST, BROKEN = "timeout", "connection lost", "broken reply"
 MAX_DETAIL_CHARS = 200
 NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 WITHHELD = ("content_filter", "content_policy_violation")
 REFUSED = "refused"  # what the reason of such a request begins with
 WORTH_ANOTHER_TRY = (408, 409, 425)
-TEACHING = (400, 422, 500)  # llama.cpp says 500 where a chat template has no system role
+TEACHING = (400, 422, 500, 501)  # llama.cpp says 500 where a chat template has no system role
 
 
 class Unanswered(Exception):
-    """No whole reply this time. `reason` is a short phrase that reports count by."""
+    """No whole reply this time. `reason` is a short phrase that reports count by; `arrived` is the part of a reply
+    that was here before the connection broke."""
 
-    def __init__(self, reason: str, detail: str = "", retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, reason: str, detail: str = "", retry_after_s: float | None = None, arrived: Completion | None = None
+    ) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason, self.retry_after_s = reason, retry_after_s
+        self.reason, self.retry_after_s, self.arrived = reason, retry_after_s, arrived
 
 
 class Refused(ServiceError):
@@ -72,6 +88,7 @@ class Endpoint:
         key_variable: str = KEY_VARIABLE,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         concurrency: int = 64,
+        cut_loops: bool = False,
     ) -> None:
         self._key = os.environ.get(key_variable, "").strip()
         if not (self._key.isascii() and self._key.isprintable()):
@@ -82,8 +99,10 @@ class Endpoint:
             raise UsageError(f"There is no key in the environment variable {key_variable}, and no --base-url to ask.")
         self._name, self.base_url, self.timeout_s = model, base_url, timeout_s
         self._concurrency, self._key_variable = concurrency, key_variable
+        self._cut_loops = cut_loops
         self._client: Any = None
         self._ways = Ways()
+        self._reached = False  # whether a connection was ever made
 
     @property
     def name(self) -> str:
@@ -92,32 +111,97 @@ class Endpoint:
     async def complete(
         self, messages: Sequence[Message], *, temperature: float | None = 0.0, max_tokens: int | None = None
     ) -> Completion:
+        import httpx2
         import openai
 
+        reply = Reply()
         try:
-            return self._completion(await self._create(messages, temperature, max_tokens))
+            async with asyncio.timeout(FIRST_WORD_TIMES * self.timeout_s) as patience:
+                response = await self._create(messages, temperature, max_tokens)
+                try:
+                    return await self._read(response, reply, patience)
+                finally:
+                    await response.aclose()
         except openai.APIStatusError as error:
             return self._status(error)
-        except openai.APITimeoutError:
-            raise Unanswered("timeout", f"nothing within {self.timeout_s:g} s") from None
-        except openai.APIConnectionError as error:
-            raise Unanswered("connection lost", self._clean(str(error.__cause__ or error))) from None
-        except (openai.OpenAIError, ValueError) as error:  # the body is not what its header says
-            raise Unanswered("broken reply", self._clean(str(error))) from None
+        except (openai.APIConnectionError, httpx2.TransportError, TimeoutError, EOFError) as error:
+            return self._broken_off(error, reply)
+        except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:  # the body is not what its header says
+            raise Unanswered(BROKEN, self._clean(str(error))) from None
 
     async def _create(self, messages: Sequence[Message], temperature: float | None, max_tokens: int | None) -> Any:
-        """The service's reply, in the ways that it takes: what its refusals teach is tried before one counts."""
+        """The service's response, in the ways that it takes: what its refusals teach is tried before one counts."""
+        import httpx2
         import openai
 
         for lessons_left in reversed(range(MOST_LESSONS + 1)):
             ways = self._ways
-            body = ways.body(messages, temperature, max_tokens)
+            body = ways.body(messages, temperature, max_tokens) | ways.streaming()
+            connect_s = CONNECT_S if self._reached else FIRST_CONNECT_S
+            longest_s = FIRST_WORD_TIMES * self.timeout_s
+            timeout = httpx2.Timeout(longest_s, connect=connect_s)
+            asking = self.open().chat.completions.with_raw_response
             try:
-                return await self.open().chat.completions.create(model=self._name, **body)
+                response = (await asking.create(model=self._name, timeout=timeout, **body)).http_response
+                self._reached = True
+                return response
             except openai.APIStatusError as error:
+                self._reached = True
                 if not (lessons_left and self._learns(ways, body, error)):
                     raise
         raise AssertionError("the last lesson is followed by a raise")
+
+    async def _read(self, response: Any, reply: Reply, patience: asyncio.Timeout) -> Completion:
+        """The reply out of the response's body; `reply` holds what arrived, should that break off."""
+        looked_at, asked_for_stream = 0, self._ways.stream
+        now = asyncio.get_running_loop().time
+        async for body in Bodies(response):
+            if body is DONE:
+                reply.finish_reason = reply.finish_reason or "stop"
+                patience.reschedule(now() + AFTER_DONE_S)
+                continue
+            if body.get("error") and not body.get("choices"):
+                raise ValueError(f"an error instead of words: {json.dumps(body['error'], ensure_ascii=False)}")
+            if reply.take(body):
+                patience.reschedule(now() + self.timeout_s)
+            if reply.finish_reason:
+                patience.reschedule(now() + min(AFTER_FINISH_S, self.timeout_s))
+            if self._cut_loops and len(reply.text) >= looked_at + CHARS_BETWEEN_LOOKS:
+                looked_at = len(reply.text)
+                if not reply.finish_reason and repeats_itself(reply.text):
+                    reply.finish_reason = REPEATS
+                    return self._whole(reply)
+        if not reply.begun:
+            raise ValueError("no message in it")
+        if reply.streamed and not reply.finish_reason:
+            raise EOFError("the stream ended before the reply was finished")
+        if asked_for_stream and not reply.streamed:
+            self._learn({"stream": False}, "does not stream: its replies are waited for whole")
+        return self._whole(reply)
+
+    def _whole(self, reply: Reply, otherwise: str = "stop") -> Completion:
+        completion = reply.completion(otherwise)
+        return self.cleaned(completion if completion.model else replace(completion, model=self._name))
+
+    def _broken_off(self, error: Exception, reply: Reply) -> Completion:
+        """What became of a request whose reply did not come to its end."""
+        import httpx2
+
+        if reply.finish_reason:  # it had; what was waited for was the count of its tokens
+            return self._whole(reply)
+        arrived = self._whole(reply, "length") if reply.text.strip() else None
+        cause = error if isinstance(error, TimeoutError) else error.__cause__ or error
+        if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout):
+            why = self._clean(str(cause)) or f"no connection within {FIRST_CONNECT_S:g} s"
+            if self._reached:
+                raise Unanswered(LOST, why) from None
+            where = without_secrets(self.base_url) if self.base_url else "the provider"
+            raise ServiceError(f"There is no server at {where} ({why}): start it, or check --base-url.") from None
+        if isinstance(cause, TimeoutError | httpx2.TimeoutException):
+            if arrived is not None:
+                return arrived
+            raise Unanswered(TIMEOUT, f"no word within {FIRST_WORD_TIMES * self.timeout_s:g} s") from None
+        raise Unanswered(LOST, self._clean(str(cause)), arrived=arrived) from None
 
     def _learns(self, ways: Ways, body: dict[str, Any], error: Any) -> bool:
         """Whether the refusal of a body that was sent in these ways says how to send it instead."""
@@ -125,11 +209,14 @@ class Endpoint:
         if int(error.status_code) not in TEACHING or is_over_length(int(error.status_code), sentence):
             return False
         fields, lesson = ways.lesson(sentence, body)
+        self._learn(fields, lesson)
+        return bool(fields)
+
+    def _learn(self, fields: dict[str, Any], lesson: str) -> None:
         better = self._ways.after(fields)
-        if fields and better != self._ways:  # the first of many that were under way
+        if better != self._ways:  # the first of many that were under way
             self._ways = better
             say(f"{self._name} {lesson}.")
-        return bool(fields)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -147,29 +234,10 @@ class Endpoint:
                 api_key=self._key or "none",  # a local server asks for no key, the SDK does
                 base_url=self.base_url,
                 max_retries=0,
-                timeout=httpx2.Timeout(self.timeout_s, connect=min(10.0, self.timeout_s)),
+                timeout=httpx2.Timeout(self.timeout_s, connect=CONNECT_S),
                 http_client=openai.DefaultAsyncHttpxClient(limits=limits),
             )
         return self._client
-
-    def _completion(self, reply: Any) -> Completion:
-        """Reads the SDK's object, which is only as well formed as what the service sent."""
-        choices = as_list(getattr(reply, "choices", None))
-        message = getattr(choices[0], "message", None) if choices else None
-        text = getattr(message, "content", None) or getattr(message, "refusal", None) or ""
-        if message is None or not isinstance(text, str):
-            raise Unanswered("broken reply", f"no message in it: {self._clean(str(reply))}")
-        assert choices
-        usage = getattr(reply, "usage", None)
-        return self.cleaned(
-            Completion(
-                text,
-                str(getattr(choices[0], "finish_reason", None) or "stop"),
-                token_count(getattr(usage, "prompt_tokens", None)),
-                token_count(getattr(usage, "completion_tokens", None)),
-                str(getattr(reply, "model", None) or self._name),
-            )
-        )
 
     def _status(self, error: Any) -> Completion:
         """A reply with an error status: a reply that was withheld, or an exception of the right class."""
@@ -220,7 +288,13 @@ class Endpoint:
 
 
 def endpoint_for(
-    role: str, model: str, base_url: str | None, *, timeout_s: float = DEFAULT_TIMEOUT_S, concurrency: int = 64
+    role: str,
+    model: str,
+    base_url: str | None,
+    *,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    concurrency: int = 64,
+    cut_loops: bool = False,
 ) -> Endpoint:
     """The endpoint of a role, `teacher` or `judge`: what is not said comes from the environment, where
     SEETELL_TEACHER_MODEL, SEETELL_TEACHER_BASE_URL and SEETELL_TEACHER_API_KEY go before OPENAI_BASE_URL and
@@ -236,6 +310,7 @@ def endpoint_for(
         key_variable=own_key if own_key in os.environ else KEY_VARIABLE,
         timeout_s=timeout_s,
         concurrency=concurrency,
+        cut_loops=cut_loops,
     )
 
 
@@ -275,11 +350,6 @@ def _told(error: Any) -> str:
 def _refusal_text(error: Any) -> str:
     """Everything in a refusal that may name what is not taken: the parameter, the code and the sentence."""
     return " ".join(map(str, filter(None, (error.code, error.param, _told(error)))))
-
-
-def token_count(value: Any) -> int:
-    """What a service says of tokens; 0 when that is no number."""
-    return int(value) if isinstance(value, int | float) and isfinite(value) and value > 0 else 0
 
 
 def _is_url(text: str) -> bool:

@@ -21,7 +21,7 @@ TOO_LONG = "too_long"
 NOTHING_CERTAIN = "nothing_certain"
 """The finish reason of a writer that declines, since it is sure of too little; the text is its reason in a sentence."""
 LIMITS = ("max_tokens", "max_completion_tokens")
-MOST_LESSONS = 4  # one for each name of the limit, the temperature and the system role
+MOST_LESSONS = 6  # one for each name of the limit, the temperature, the system role, the stream and its options
 
 _OVER_LENGTH = re.compile(
     r"context[ _](?:length|window|size)|max(?:imum)?[ _]model[ _]len|reduce the length|string_above_max_length"
@@ -31,9 +31,11 @@ _OVER_LENGTH = re.compile(
 )
 _NOT_TAKEN = re.compile(
     r"not support|unsupported|n't support|unrecognized|unknown|unexpected|only the default|extra (?:input|field)"
-    r"|not (?:be )?(?:permitted|allowed|enabled|accepted)|deprecated|no longer|use ['\"`]?max_completion_tokens",
+    r"|not (?:be )?(?:permitted|allowed|enabled|accepted|implemented|available)|disabled"
+    r"|deprecated|no longer|use ['\"`]?max_completion_tokens",
     re.IGNORECASE,
 )
+_PARAMETER = re.compile(rf"\b(?:({'|'.join(LIMITS)}|temperature|stream_options)|[Ss]tream(?:ing)?)\b")
 _SYSTEM = re.compile(
     r"\bsystem['\"`]?\s+(?:role|message|prompt|instruction)|\broles?\b[^.]{0,40}\bsystem\b|['\"`]system['\"`]"
     r"|developer (?:role|message|instruction)",
@@ -44,11 +46,14 @@ _ALTERNATE = re.compile(r"roles? must alternate|must start with (?:a )?user|firs
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What is sent: the name of the token limit ("" for none), whether a temperature, whether a system role."""
+    """What is sent: the name of the token limit ("" for none), whether a temperature, whether a system role; whether
+    the reply is asked for as a stream, and its tokens counted at the end of it."""
 
     limit: str = LIMITS[0]
     temperature: bool = True
     system: bool = True
+    stream: bool = True
+    usage: bool = True
 
     def body(self, messages: Sequence[Message], temperature: float | None, max_tokens: int | None) -> dict[str, Any]:
         sent = [{"role": message.role, "content": message.content} for message in messages]
@@ -58,6 +63,12 @@ class Ways:
         if self.limit and max_tokens is not None:
             body[self.limit] = max_tokens
         return body
+
+    def streaming(self) -> dict[str, Any]:
+        """How the reply is to come, which is no part of what is asked."""
+        if not self.stream:
+            return {}
+        return {"stream": True} | ({"stream_options": {"include_usage": True}} if self.usage else {})
 
     def lesson(self, sentence: str, body: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """What a refusal of `body`, sent in these ways, teaches: the fields to change and a sentence on it; nothing
@@ -70,6 +81,10 @@ class Ways:
             return {}, ""
         if "temperature" in body and _names("temperature", sentence):
             return {"temperature": False}, "takes no such temperature: it is left to the service"
+        if "stream_options" in body and _names("stream_options", sentence):
+            return {"usage": False}, "takes no stream_options: tokens that it does not count are estimated"
+        if "stream" in body and _names("stream", sentence):
+            return {"stream": False}, "does not stream: its replies are waited for whole"
         if self.limit in body and _names(self.limit, sentence):
             if self.limit == LIMITS[0]:
                 return {"limit": LIMITS[1]}, f"takes no {LIMITS[0]}: the limit is sent as {LIMITS[1]}"
@@ -87,8 +102,8 @@ def is_over_length(status: int, sentence: str) -> bool:
 
 def _names(parameter: str, sentence: str) -> bool:
     """Whether a sentence names the parameter first: `Unsupported 'max_tokens', use 'max_completion_tokens'` does."""
-    found = re.search(rf"\b({'|'.join(LIMITS)}|temperature)\b", sentence)
-    return found is not None and found[1] == parameter
+    found = _PARAMETER.search(sentence)
+    return found is not None and (found[1] or "stream") == parameter
 
 
 def _without_system(sent: list[dict[str, Any]]) -> list[dict[str, Any]]:

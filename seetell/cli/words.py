@@ -41,7 +41,7 @@ def generate(
     seed: Annotated[int, typer.Option(help="For questions and the pictures' places.")] = 0,
     temperature: TemperatureOption = "0.7",
     max_tokens: Annotated[int, typer.Option(min=0, help="The longest reply; 0 leaves it to the service.")] = 2048,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for a reply.")] = 120.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="The longest pause between two words, in seconds.")] = 120.0,
     rpm: Annotated[float | None, typer.Option(min=0.1, help="The most requests a minute.")] = None,
     tpm: Annotated[float | None, typer.Option(min=1.0, help="The most tokens a minute.")] = None,
     price: Annotated[str | None, typer.Option(metavar="IN,OUT", help="Dollars a million tokens.")] = None,

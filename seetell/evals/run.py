@@ -104,13 +104,21 @@ class Run:
 
 
 def limited(items: Sequence[Item], limit: int | None) -> list[Item]:
-    """The first items, and the rest of the last one's group: what is scored together stays together."""
+    """Exactly as many of the first items. Groups, which are scored or resampled together, stay whole where that is
+    possible: one that does not fit is passed over, and cut only if there is still room at the end."""
     if limit is None or limit >= len(items):
         return list(items)
     if limit < 1:
         raise UsageError("--limit should be 1 or more.")
-    groups = {item.group for item in items[:limit] if item.group}
-    return [item for at, item in enumerate(items) if at < limit or item.group in groups]
+    groups: dict[str, list[int]] = {}
+    for at, item in enumerate(items):
+        groups.setdefault(f"group {item.group}" if item.group else f"item {at}", []).append(at)
+    taken: list[int] = []
+    passed_over: list[int] = []
+    for members in groups.values():
+        (taken if len(taken) + len(members) <= limit else passed_over).extend(members)
+    taken += passed_over[: limit - len(taken)]
+    return [items[at] for at in sorted(taken)]
 
 
 def run(

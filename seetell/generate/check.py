@@ -41,21 +41,53 @@ _COORDINATES = re.compile(
 )
 _GIVEN = r"(?:provided|given|supplied|listed)"
 _TEXTS = r"(?:captions?|sentences?|descriptions?)"
-_SOURCE = rf"(?:{_TEXTS}|text|list)"
+_SOURCE = rf"(?:{_TEXTS}|text|list|object list|labels?)"
 _NOTES = r"(?:annotations?|information|context|data|details|detections?)"
 _SOURCES = rf"(?:{_SOURCE}|{_NOTES}|bounding box(?:es)?)"
-_SAYS = r"(?:say|state|mention|describe|indicate|suggest|note|show|include|list)s?"
+_SAYS = (
+    r"(?:also |all |both )?(?:do(?:es)?(?: not|n't) )?"
+    r"(?:say|state|mention|describe|indicate|suggest|note|show|include|list|specify|specifie|call|agree|mark)s?"
+)
+_THE = r"(?:the|these|those|this|your|its)"
+_PICTURE = r"(?:image|picture|photo|photograph|scene)"
+# A word on a T-shirt is no source: what follows says that it stands in the picture.
+_NOT_PLACED = (
+    r"(?! (?:(?:that is |which is )?(?:printed|written|painted|shown|displayed) )?"
+    rf"(?:on|under|underneath|beneath|below|beside|above|next to|near) (?!(?:the|this) {_PICTURE}))"
+)
 _LEAK = re.compile(
-    rf"\bbounding[ -]?box|\bb-?box(?:es)?\b|\bobject detections?\b|\b(?:the|these|object|its|their) coordinates\b"
-    rf"|\b(?:the|these|those|this|your|my|five|each|other|all)\s(?:\w+\s)?captions?\b|\bcaptions? {_SAYS}\b"
-    rf"|\b(?:the|image) descriptions? {_SAYS}\b|\b(?:the|five|these) (?:five )?sentences\b"
-    rf"|\b(?:the|these) (?:\w+ )?(?:annotations|detections) {_SAYS}\b"
-    rf"|\bthe (?:first|second|third|fourth|fifth|last) sentence {_SAYS}\b"
+    # boxes and their numbers
+    rf"\bbounding[ -]?box|\bb-?box(?:es)?\b|\bobject detect(?:ions?|ors?)\b|\bdetected objects?\b"
+    rf"|\bobjects? (?:that (?:was|were|is|are) )?detected\b|\bobject locations? {_GIVEN}\b"
+    rf"|\b(?:the|these|those|object|box|its|their|by|normali[sz]ed|given|exact|[xy]) coordinates\b"
+    rf"|\bthe box(?:es)? (?:{_SAYS} that|indicates?|suggests?)\b"
     rf"|\bthe box(?:es)? (?:around|enclosing|surrounding) (?:the|each)\b"
+    # captions
+    rf"|\b(?:the|these|those|this|your|my|its|their|one|two|three|four|five|each|every|another|other|all|both|most|some"
+    rf"|several|many|which|with) (?:(?!word\b)\w+ )?captions{_NOT_PLACED}\b"
+    rf"|\b(?:the|this|your|my|its|one|each|every|another|other|which) (?:(?!word\b)\w+ )?caption\b{_NOT_PLACED}"
+    rf"|\bcaptions? {_SAYS}\b|\b(?:{_PICTURE}|it) (?:is|was|has been) captioned\b"
+    # descriptions, sentences, texts, lists
+    rf"|\b(?:the|image|{_THE}) descriptions? (?:(?:of|for) (?:the|this) {_PICTURE} )?{_SAYS}\b"
+    rf"|\b(?:the|five|these) (?:five )?sentences\b{_NOT_PLACED}"
+    rf"|\b(?:one|another|each|every|the (?:first|second|third|fourth|fifth|last)) sentence {_SAYS}\b"
+    rf"|\bone of {_THE} (?:\w+ )?sentences\b{_NOT_PLACED}"
+    rf"|\b(?:the|these) (?:\w+ )?(?:annotations?|detections|labels) (?:indicates?|{_SAYS})\b"
+    rf"|\bthe text (?:describes|mentions|do(?:es)?(?: not|n't) (?:say|state|mention|specify))\b"
+    rf"|\bobject list\b|\blist of (?:the )?objects\b"
+    # what is said of them
     rf"|\b(?:provided|the {_GIVEN}) {_SOURCES}\b|\b{_TEXTS} (?:that (?:was|were|is|are) )?{_GIVEN}\b"
     rf"|\b(?:according to|based on|from) the {_NOTES} (?:that (?:was|were|is|are) )?{_GIVEN}\b"
-    rf"|\b(?:according to|based on) the (?:{_SOURCE}|annotations?|detections?)\b"
-    rf"|\bfrom the (?:{_TEXTS}|annotations?)\b|\bas (?:described|mentioned|stated|noted) in the {_SOURCES}\b",
+    rf"|\b(?:according to|based on) {_THE} (?:\w+ )?(?:{_SOURCE}|annotations?|detections?)\b{_NOT_PLACED}"
+    rf"|\baccording to the information\b{_NOT_PLACED}"
+    rf"|\baccording to what (?:is|was) (?:written|{_GIVEN}|described)\b{_NOT_PLACED}"
+    rf"|\b(?:from|in|given|judging (?:by|from)) {_THE} (?:\w+ )?(?:{_TEXTS}|annotations?)\b{_NOT_PLACED}"
+    rf"(?! of (?!the {_PICTURE}))"
+    rf"|\bas (?:described|mentioned|stated|noted) (?:in|by) {_THE} {_SOURCES}\b{_NOT_PLACED}"
+    rf"|\bas (?:described|mentioned|stated)(?: above)?(?=[,.;])"
+    rf"|\b(?:mentioned|stated|specified|described|indicated|noted|listed) (?:anywhere )?in (?:any of )?"
+    rf"(?:the|these|any|your) (?:\w+ )?{_SOURCE}\b{_NOT_PLACED}"
+    rf"|\bmention (?:is made )?of [^.!?]{{1,40}} in (?:any of )?{_THE} (?:\w+ )?{_SOURCE}\b{_NOT_PLACED}",
     re.IGNORECASE,
 )
 _OWN_WORD = re.compile(rf"{_SOURCE}|annotation|\bbox(?=(?:es)? (?:around|enclosing|surrounding))", re.IGNORECASE)

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from seetell.ask.chat import Completion
+from seetell.ask.loops import REPEATS, repeats_itself
 from seetell.ask.service import NOTHING_CERTAIN, TOO_LONG
-from seetell.generate import check
+from seetell.generate import check, sense
 from seetell.generate.prompts import Kind
 from seetell.types import Conversation, Image, Rejected, Scene, Turn
 
@@ -111,6 +112,8 @@ def _readable(completion: Completion, repairs: list[str]) -> str:
         raise _Unfit("too long for the service", completion.text)
     if completion.finish_reason == NOTHING_CERTAIN:
         raise _Unfit("nothing certain to say", completion.text)
+    if completion.finish_reason == REPEATS:
+        raise _Unfit(REPEATS, "it was cut while it arrived")
     text = completion.text.replace("\r\n", "\n").replace("\r", "\n")
     plain = text.translate(_ODD).encode(errors="ignore").decode()
     if plain != text:
@@ -129,6 +132,8 @@ def _readable(completion: Completion, repairs: list[str]) -> str:
         repairs.append("heading marks removed")
     if not without.strip():
         raise _Unfit("empty", "the reply holds no words")
+    if repeats_itself(without):
+        raise _Unfit(REPEATS, "")
     return without
 
 
@@ -220,6 +225,7 @@ def _kept(kind: Kind, pairs: Sequence[tuple[str, str]], scene: Scene, repairs: l
     kept: list[tuple[str, str]] = []
     faults: list[str] = []
     asked: Counter[str] = Counter()
+    again = 0
     for question, answer in pairs:
         if kind == "short":
             trimmed = answer.removesuffix(".")
@@ -230,6 +236,8 @@ def _kept(kind: Kind, pairs: Sequence[tuple[str, str]], scene: Scene, repairs: l
         if not fault and asked[same]:
             fault, name = "repeated question", "repeated question dropped"
         asked[same] += 1
+        if not fault and any(sense.same_answer(answer, before) for _, before in kept):
+            fault, name, again = REPEATS, "repeated answer dropped", again + 1
         if fault:
             faults.append(fault)
             repairs.append(name)
@@ -237,6 +245,10 @@ def _kept(kind: Kind, pairs: Sequence[tuple[str, str]], scene: Scene, repairs: l
             kept.append((question, answer))
     if not kept:
         raise _Unfit(faults[0], f"none of {len(pairs)} pairs may stand")
+    if again >= len(kept):
+        raise _Unfit(REPEATS, f"{again} answers are the same as others")
+    if contradiction := sense.contradicts("\n".join(answer for _, answer in kept)):
+        raise _Unfit(sense.CONTRADICTS, contradiction)
     fewest, most = ASKED[kind]
     repairs += ["surplus pair dropped"] * (len(kept) - most)
     repairs += ["fewer pairs than asked"] * (len(kept) < fewest)
@@ -255,6 +267,8 @@ def _fault(kind: Kind, question: str, answer: str, scene: Scene) -> tuple[str, s
     fault = check.REFUSAL if refused else check.leaks(both, scene)
     if not fault and check.absent(question, answer, scene, short=kind == "short"):
         fault = check.ABSENT
+    if not fault:
+        _refuse_nonsense(answer, scene)
     return (fault, _BAD_PAIR[fault]) if fault else ("", "")
 
 
@@ -263,6 +277,13 @@ def _refuse_poison(text: str) -> None:
         raise _Unfit(reason, "a chat template would read it as structure")
     if check.has_format_marks(text):
         raise _Unfit("wrong format", "a marker or a separator is left within the words")
+
+
+def _refuse_nonsense(text: str, scene: Scene) -> None:
+    """Who writes one answer without sense is not believed the others."""
+    reason, detail = sense.without_sense(text, scene)
+    if reason:
+        raise _Unfit(reason, detail)
 
 
 def _description(question: str, text: str, cut: bool, scene: Scene, repairs: list[str]) -> str:
@@ -291,6 +312,7 @@ def _description(question: str, text: str, cut: bool, scene: Scene, repairs: lis
     fault = check.REFUSAL if check.refuses(text) else check.leaks(text, scene)
     if fault or check.absent(question, text, scene):
         raise _Unfit(fault or check.ABSENT, check.absent(question, text, scene))
+    _refuse_nonsense(text, scene)
     return text
 
 

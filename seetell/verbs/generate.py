@@ -18,11 +18,11 @@ from seetell.ask.price import Price
 from seetell.ask.replay import Replay
 from seetell.config import nearest
 from seetell.console import duration, say
-from seetell.errors import ServiceError, UsageError
-from seetell.files import telling_full_disk
+from seetell.errors import BadInput, Interrupted, ServiceError, UsageError
+from seetell.files import as_object, read_json, telling_full_disk
 from seetell.generate.bench import bench_run, write_bench
 from seetell.generate.join import join_folders
-from seetell.generate.outcome import JOURNAL
+from seetell.generate.outcome import JOURNAL, REPORT
 from seetell.generate.prompts import Kind, PromptSet
 from seetell.generate.report import PAGE
 from seetell.generate.run import GUESSED_REPLY_S, PAPER_KINDS, Plan, Run, Settings, finish, reparse
@@ -49,6 +49,8 @@ class Source:
     def read(self) -> Iterator[Scene]:
         if self.scenes and (self.captions or self.instances):
             raise UsageError("--scenes stands instead of --captions and --instances: give one of the two.")
+        if self.images is not None and not self.images.is_dir():
+            raise BadInput(f"--images {self.images} is no folder: give the folder that holds the pictures.")
         if self.scenes.startswith(DRAWN):
             from seetell.sources.drawn.scenes import drawn_scenes
 
@@ -119,9 +121,13 @@ def generate(
             scenes = iter(fit[:bench])
         _show(_estimate(run, scenes), run)
         return {}
-    with telling_full_disk(out):
-        report, stopped = write_bench(run, scenes, bench) if bench else run.go(scenes)
-    return conclude(out, report, stopped, f"to go on, run: {command_line('--retry-rejected' if bench else '')}")
+    again = f"run: {command_line('--retry-rejected' if bench else '')}"
+    try:
+        with telling_full_disk(out):
+            report, stopped = write_bench(run, scenes, bench) if bench else run.go(scenes)
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted; {_kept_in(out)}; to resume, {again}") from None
+    return conclude(out, report, stopped, f"to go on, {again}")
 
 
 def make_teacher(service: Service, concurrency: int, unspoken: Collection[tuple[str, str]] = ()) -> ChatModel:
@@ -134,7 +140,12 @@ def make_teacher(service: Service, concurrency: int, unspoken: Collection[tuple[
             f"--teacher {service.teacher} is not known: {nearest(service.teacher, ['rules', 'replay:FILE'])}"
         )
     return endpoint_for(
-        "teacher", service.model, service.base_url, timeout_s=service.timeout_s, concurrency=concurrency
+        "teacher",
+        service.model,
+        service.base_url,
+        timeout_s=service.timeout_s,
+        concurrency=concurrency,
+        cut_loops=True,
     )
 
 
@@ -160,6 +171,15 @@ def conclude(out: Path, report: dict[str, Any], stopped: str, advice: str) -> di
         return report
     ended = f"{stopped} " if stopped else ""
     raise ServiceError(f"{ended}{_by_reason('failed', report['failed'])}; {pending} pending; {advice}")
+
+
+def _kept_in(out: Path) -> str:
+    """What an interrupted run left, as its report counts it."""
+    report = as_object(read_json(out / REPORT)) if (out / REPORT).is_file() else None
+    if report is None:
+        return f"nothing is asked yet, and nothing is kept in {out}"
+    kept, answered = sum(report["kept"].values()), report["asked"] - report["pending"]
+    return f"{answered} of {report['asked']} are done and {kept} kept in {out}, and {report['pending']} are pending"
 
 
 def _by_reason(state: str, counts: dict[str, int]) -> str:

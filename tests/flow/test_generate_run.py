@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -140,3 +141,39 @@ def test_a_wrong_key_stops_at_once_and_the_report_says_what_is_pending(scenes: P
     assert "sick" in ended.stderr
     assert "--scenes" in ended.stderr  # the line to run
     assert report_of(tmp_path / "sick")["pending"] == 58
+
+
+def test_interrupted_it_says_what_is_kept_and_the_same_line_resumes(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with serving(Behaviour(latency_s=0.1)) as teacher:
+        line = command(scenes, out, teacher.url, "--concurrency", "4")
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while teacher.answered.total() < 8 and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 130
+        report = report_of(out)
+        kept = sum(report["kept"].values())
+        assert kept >= 4
+        assert f"{kept} kept in {out}, and {report['pending']} are pending; to resume, run: " in told
+        assert "Traceback" not in told
+        resumed = shlex.split(told.split("to resume, run: ")[1].strip())
+        assert resumed[1:] == line[3:]
+        ended = run(scenes, out, teacher.url, "--concurrency", "4")
+    assert ended.returncode == 0, ended.stderr
+    answers = Counter(row["key"] for row in read_journal(out / "journal.jsonl") if row["event"] == "answer")
+    assert (len(answers), max(answers.values())) == (58, 1)
+
+
+def test_a_dead_endpoint_and_a_missing_folder_of_pictures_are_told_at_once(scenes: Path, tmp_path: Path) -> None:
+    before = time.monotonic()
+    ended = run(scenes, tmp_path / "out", "http://127.0.0.1:9/v1")
+    assert time.monotonic() - before < 5 + 10  # of which 10 are for the start of a process on a busy machine
+    assert ended.returncode == 4
+    assert "There is no server at http://127.0.0.1:9/v1" in ended.stderr
+    assert sum(row["event"] == "sent" for row in read_journal(tmp_path / "out" / "journal.jsonl")) <= 8
+    ended = run(scenes, tmp_path / "other", "http://127.0.0.1:9/v1", "--images", str(tmp_path / "mistyped"))
+    assert ended.returncode == 3
+    assert f"--images {tmp_path / 'mistyped'} is no folder" in ended.stderr
+    assert not (tmp_path / "other").exists()

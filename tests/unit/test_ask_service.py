@@ -94,7 +94,9 @@ def ask(url: str, messages: tuple[Message, ...] = SYSTEM, times: int = 1, at_onc
 
 
 def sent(teacher: Teacher) -> dict[str, Any]:
-    return {name: value for name, value in teacher.bodies[-1].items() if name not in ("headers", "model")}
+    """What was asked last, apart from how the reply is to come."""
+    how = ("headers", "model", "stream", "stream_options")
+    return {name: value for name, value in teacher.bodies[-1].items() if name not in how}
 
 
 def test_a_model_that_reasons_is_asked_in_its_own_words_and_learned_once(capsys: pytest.CaptureFixture[str]) -> None:

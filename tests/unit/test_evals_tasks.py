@@ -148,10 +148,16 @@ def test_circular_is_right_only_in_all_rotations(tmp_path: Path) -> None:
     assert [texts[f"0/{by}"] for by in range(3)] == ["red"] * 3
 
 
-def test_limit_keeps_groups_whole(tmp_path: Path) -> None:
+def test_limit_asks_exactly_as_many_and_keeps_groups_whole_where_it_can(tmp_path: Path) -> None:
     _, items = tiny_items("mme", tmp_path)
-    assert [item.id for item in limited(items, 3)] == [item.id for item in items[:4]]
-    assert limited(items, None) == items
+    for limit in range(1, len(items)):
+        assert len(limited(items, limit)) == limit
+    assert limited(items, 4) == items[:4]
+    assert limited(items, None) == limited(items, len(items)) == items
+    sizes = (4, 3, 1, 2)  # pictures of so many questions
+    mixed = [Item(f"{group}{n}", "?", group=str(group)) for group, size in enumerate(sizes) for n in range(size)]
+    assert [item.id for item in limited(mixed, 5)] == ["00", "01", "02", "03", "20"]
+    assert [item.id for item in limited(mixed, 6)] == ["00", "01", "02", "03", "10", "20"]
 
 
 def test_the_drawn_task_is_the_demos(tmp_path: Path) -> None:
