@@ -10,7 +10,6 @@ that is whole; damaged ones are passed over and told. Random state needs no savi
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -31,12 +30,11 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from seetell.config import freeze, thaw
 from seetell.console import say
 from seetell.errors import BadInput, DamagedFile, Failed
-from seetell.files import Entry, check_manifest, read_json, write_json, write_manifest
+from seetell.files import FULL, Entry, check_manifest, read_json, write_json, write_manifest
 from seetell.train.log import Progress
 from seetell.train.ranks import PATIENCE, Ranks
 from seetell.train.shard_files import Writing, kinds, read_shards, start_writing
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # full, above one's quota, longer than a file may be
 KEPT = 2  # the newest, and one behind it in case the disk fails the newest
 WEIGHTS, MOMENTS, SHARDS, COUNTERS = "weights.safetensors", "optimizer.safetensors", "shards", "progress.json"
 

@@ -197,7 +197,9 @@ class _Run:
         self.stamps = stamps_of(self.places(name))
         vlm = ranks.together(lambda: self.load(name))
         say(f"{opens_in(vlm)}.")
-        chosen = ranks.together(lambda: self.chosen(name, vlm))
+        # One choice for all, the main rank's: on cards that differ each would choose for itself.
+        chosen = ranks.broadcast(ranks.together(lambda: self.chosen(name, vlm)))
+        self.record.chosen[name] = chosen
         precision, sharded = self.precision(name, vlm), is_sharded(stage, ranks)
         ranks.together(lambda: arrange(vlm, chosen, ranks.device))
         ranks.together(lambda: ready_model(vlm, stage, precision, self.recipe.seed, ranks.device, sharded))

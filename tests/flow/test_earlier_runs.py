@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,16 @@ import pytest
 from seetell.errors import UsageError
 from seetell.files import read_json, write_json
 from seetell.model import self_check
+from seetell.train import computing
+from seetell.train.loop import Watch
+from seetell.train.ranks import Ranks
 from seetell.train.recipe import Model, Recipe
 from seetell.train.record import check_parts, open_record, part_folders
-from tests.tiny import tiny_recipe
+from seetell.train.run import _Run
+from tests.tiny import tiny_parts, tiny_recipe
 from tests.tiny_folders import change_json, write_run
 from tests.tiny_models import tiny_vlm
+from tests.tiny_ranks import on_ranks
 
 
 def begun(recipe: Recipe, out: Path) -> None:
@@ -67,3 +73,21 @@ def test_a_cache_of_another_user_only_means_another_check(monkeypatch: pytest.Mo
     monkeypatch.setattr(Path, "mkdir", refuses)
     vlm = tiny_vlm()
     assert self_check.check_model(vlm) is vlm
+
+
+def choice(ranks: Ranks, world: str) -> dict[str, dict[str, str]]:
+    """What this rank computes by, on a machine whose second rank has less memory than the first."""
+    recipe, out = replace(tiny_recipe(Path(world)), align=None), Path(world)
+    room = 1e15 if ranks.main else 1.0
+    computing.memory_of_each = lambda *_: room
+    record = ranks.on_main(lambda: open_record(recipe, out, "cpu", ranks.count))
+    run = _Run(recipe, out, record, Watch(out, 600.0, (), 0, lambda: False), ranks)
+    run.start("tune")
+    return run.record.chosen
+
+
+def test_ranks_with_unlike_memory_compute_by_one_choice(tmp_path: Path) -> None:
+    tiny_parts(tmp_path)
+    first, second = on_ranks(2, choice, str(tmp_path))
+    assert first == second
+    assert first == read_json(tmp_path / "run.json")["chosen"]
