@@ -22,21 +22,20 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import transformers
 from torch import Tensor
-from transformers.utils import logging
 
 from seetell.errors import BadInput, SeetellError, UsageError
 from seetell.files import json_text, sha256_file, sha256_text
 from seetell.model.attention import ANOTHER, NAME
 from seetell.model.cache import Decode, KeyValueCache, Prefill
 from seetell.model.limits import context_end, longest_document
+from seetell.model.quiet import quiet
 from seetell.model.vlm import VLM
 
 TOKENS = 12  # of a row
@@ -76,7 +75,8 @@ def why_not_itself(vlm: VLM) -> str | None:
     training = vlm.language.training
     vlm.language.eval()
     try:
-        with _quiet():
+        with quiet(), warnings.catch_warnings():  # what a family says and warns of in a trial is no news
+            warnings.simplefilter("ignore")
             return _difference(vlm)
     except _CannotRun as error:
         return str(error)
@@ -218,16 +218,3 @@ def _mark_of(vlm: VLM) -> Path | None:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seetell" / "checked" / key
     except (OSError, RuntimeError, TypeError, ValueError):
         return None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """What a family says and warns of in a trial is no news."""
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
