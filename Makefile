@@ -30,7 +30,7 @@ check: .venv/installed-test
 
 .venv/installed: $(PINS) pyproject.toml
 	@echo "Installing what constraints.txt pins: about two minutes, once."
-	$(BIN)/pip install -q -c $(PINS) -e '.[bench,phrases,data]'
+	$(BIN)/pip install -q -c $(PINS) -e '.[bench,phrases,data,lora,track]'
 	touch $@
 
 .venv/installed-test: $(PINS) pyproject.toml

@@ -15,6 +15,7 @@ from typing import Any
 from seetell.config import freeze, nearest
 from seetell.encode.tokenizer import Tokenizer
 from seetell.errors import ConfigError, UsageError
+from seetell.model.adapter import import_peft
 from seetell.model.device import pick_device
 from seetell.model.limits import longest_document
 from seetell.model.vlm import VLM
@@ -85,6 +86,8 @@ def _plan_stage(
     gpus: int | None,
 ) -> StagePlan:
     machine = pick_device(device)
+    if stage.lora is not None:
+        import_peft()  # its layers are what memory is counted on
     vlm = outline(recipe.model, tokenizer)
     shapes = shapes_of(vlm)
     missing = why_not_run(stage, vlm, machine)

@@ -151,9 +151,14 @@ def test_what_the_last_stage_lacks_is_said_before_the_first_begins(
     assert sentence in str(refused.value)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
     assert not (tmp_path / "run" / "aligned").exists()
+    sentence = sentence.removeprefix("tune: ")
+    if "peft" in missing:  # memory is counted on its layers
+        with pytest.raises(UsageError, match=sentence):
+            plan(recipe, device="cpu")
+        return
     plans = plan(recipe, device="cpu")
     assert plans[0].missing == []
-    assert sentence.removeprefix("tune: ") in plans[1].missing[0]
+    assert sentence in plans[1].missing[0]
     computing.why_not_compile.cache_clear()
 
 
