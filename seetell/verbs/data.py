@@ -20,7 +20,7 @@ from seetell.files import append_jsonl, as_list, as_object, write_atomic, write_
 from seetell.generate.check import CONTROL, poison
 from seetell.generate.report import SIDE_PX
 from seetell.page import Card, Line, Page
-from seetell.pictures import content_key, open_picture, small_jpeg
+from seetell.pictures import MISSING, content_key, open_picture, small_jpeg
 from seetell.publish import output_file
 from seetell.sources.conversations import read_rows
 from seetell.sources.dialects import Row
@@ -98,6 +98,8 @@ def check(
     print(f"rows: {found.rows}")
     for reason, count in found.counts.most_common():
         print(f"{reason}: {count} (first: {found.first[reason]})")
+    if images is None and found.counts[MISSING]:
+        say(f"Pictures were looked for in {data.parent}: give --images with their folder if they lie elsewhere.")
     if found.faults:
         where = "" if out is None else f": see {out}"
         raise BadInput(f"{data} has {_many(found.faults, 'fault')} in {_many(found.rows, 'row')}{where}.")

@@ -298,3 +298,17 @@ def test_a_page_of_rows(tmp_path: Path, images: Path) -> None:
 
 def test_names_of_one_picture_agree() -> None:
     assert picture_key("COCO_val2014_000000525439.jpg") == picture_key("val2017/000000525439.png") == "000000525439"
+
+
+def test_pictures_that_are_not_beside_the_file_are_missed_with_a_word_on_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "rows.json"
+    talk = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "A cat."}]
+    data.write_text(json.dumps([{"id": "1", "image": "a.png", "conversations": talk}]))
+    with pytest.raises(BadInput, match="1 fault"):
+        check(data)
+    assert "give --images" in capsys.readouterr().err
+    with pytest.raises(BadInput, match="1 fault"):
+        check(data, tmp_path)
+    assert "give --images" not in capsys.readouterr().err
