@@ -29,8 +29,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from seetell.config import freeze, thaw
 from seetell.console import say
-from seetell.errors import BadInput, DamagedFile, Failed
-from seetell.files import FULL, Entry, check_manifest, read_json, write_json, write_manifest
+from seetell.errors import BadInput, DamagedFile, DiskFull, Failed
+from seetell.files import Entry, check_manifest, read_json, telling_full_disk, write_json, write_manifest
 from seetell.train.log import Progress
 from seetell.train.ranks import PATIENCE, Ranks
 from seetell.train.shard_files import Writing, kinds, read_shards, start_writing
@@ -130,15 +130,13 @@ class Keeper:
 def full_disk_told(out: Path) -> Iterator[None]:
     """A disk without room ends the run in a sentence: whatever was saved before is whole."""
     try:
-        yield
-    except (OSError, SafetensorError) as error:
-        number = getattr(error, "errno", None)
-        if number not in FULL and not any(f"os error {code})" in str(error) for code in FULL):
-            raise
+        with telling_full_disk(out):
+            yield
+    except DiskFull as full:
         raise Failed(
-            f"There is no room left in {out} ({_reason(error)}). What was saved before is whole: make room, and the "
+            f"There is no room left in {out} ({_reason(full)}). What was saved before is whole: make room, and the "
             "same command goes on from there."
-        ) from error
+        ) from full
 
 
 def _reason(error: BaseException) -> str:

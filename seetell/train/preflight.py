@@ -22,14 +22,11 @@ from seetell.model.fp8 import check_fp8
 from seetell.model.limits import Limit, longest_document
 from seetell.model.quantized import import_bitsandbytes
 from seetell.model.vlm import VLM
-from seetell.train.outline import outline
 from seetell.train.recipe import Recipe, Stage
-from seetell.train.start import model_tokenizer
 
 
-def preflight(recipe: Recipe, names: Sequence[str], device: torch.device) -> None:
-    """Refuses a run one of whose stages cannot be trained on this device."""
-    vlm = outline(recipe.model, model_tokenizer(recipe.model))
+def preflight(recipe: Recipe, names: Sequence[str], vlm: VLM, device: torch.device) -> None:
+    """Refuses a run one of whose stages cannot be trained on this device; `vlm` may be an outline."""
     problems = [f"{name}: {why}" for name in names for why in why_not_run(recipe.stages[name], vlm, device)]
     if problems:
         raise UsageError(" ".join(problems))

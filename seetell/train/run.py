@@ -73,6 +73,7 @@ from seetell.train.start import (
     type_of_learning,
     with_learned,
 )
+from seetell.train.work import Load
 
 
 def train(
@@ -133,23 +134,25 @@ class _Run:
     def go(self, wanted: Sequence[str]) -> None:
         """The stages in order; each that is done already is passed by."""
         to_do = [name for name in wanted if not is_finished(target_of(self.recipe, self.out, name))]
-        self.ranks.together(lambda: preflight(self.recipe, to_do, self.ranks.device))
-        self.ranks.together(lambda: self.check_room(to_do))
+        model, stages = self.recipe.model, self.recipe.stages
+        self.ranks.together(lambda: self.check(to_do))
         vlm: VLM | None = self.start(to_do[0])
         today = date.fromisoformat(self.record.date)
-        stages = self.recipe.stages.items()
-        processors = {n: stage_processor(self.recipe.model, stage, vlm, today) for n, stage in stages}
+        processors = {n: stage_processor(model, stage, vlm, today) for n, stage in stages.items()}
         # All data is read before anything learns: a bad file of the last stage is told now, not in hours.
-        needed = [name for name in wanted if name in to_do or self.recipe.stages[name].cache_features]
+        needed = [name for name in wanted if name in to_do or stages[name].cache_features]
         limit = longest_document(vlm.language.config)
         samples = self.ranks.together(lambda: self.read(needed, processors, limit))
-        self.ranks.together(lambda: self.check_room(to_do, samples))
+        ids = {name: processors[name].tokenizer.image_id for name in to_do}
+        plans = {name: stage_plan(stages[name], samples[name], self.recipe.seed, ids[name]) for name in to_do}
+        loads = {name: fullest_loads(samples[name], plans[name], self.ranks.count) for name in to_do}
+        self.ranks.together(lambda: self.check(to_do, loads))
         self.ranks.on_main(lambda: self.tidy(set(wanted) - set(to_do)))
         for name in to_do:
             if vlm is None:
                 vlm = self.start(name)
             features = self.look(name, vlm, processors, samples)
-            if not self.stage(name, vlm, processors[name], samples[name], features):
+            if not self.stage(name, vlm, processors[name], samples[name], plans[name], features):
                 return
             trained = learned_weights(vlm, self.ranks) if self.recipe.stages[name].lora is None else vlm
             vlm = self.shards = None  # let go before another one is read, to be written or to learn: two may not fit
@@ -158,18 +161,18 @@ class _Run:
             self.ranks.on_main(partial(self.finish, name, trained, last))
             del trained
 
-    def check_room(self, names: Sequence[str], samples: Mapping[str, Samples] | None = None) -> None:
-        """Refuses a run one of whose stages this device cannot hold, or not with these samples."""
-        shapes = outline(self.recipe.model, tokenizer := model_tokenizer(self.recipe.model))
+    def check(self, names: Sequence[str], loads: Mapping[str, Sequence[Load]] | None = None) -> None:
+        """Refuses a run if a stage cannot be trained here or, with `loads`, if its micro-batches do not fit."""
+        shapes = outline(self.recipe.model, model_tokenizer(self.recipe.model))
+        if loads is None:
+            preflight(self.recipe, names, shapes, self.ranks.device)
         for name in names:
-            stage, loads = self.recipe.stages[name], LEAST
-            if samples is not None:
-                plan = stage_plan(stage, samples[name], self.recipe.seed, tokenizer.image_id)
-                loads = fullest_loads(samples[name], plan, self.ranks.count)
+            stage = self.recipe.stages[name]
             last = name == list(self.recipe.stages)[-1]
             can_lora = last and bool(self.recipe.model.start or len(self.recipe.stages) > 1)
             chosen = self.chosen(name, shapes)
-            check_room(name, stage, shapes, chosen, self.ranks.device, self.ranks.count, loads, can_lora)
+            load = (loads or {}).get(name, LEAST)
+            check_room(name, stage, shapes, chosen, self.ranks.device, self.ranks.count, load, can_lora)
 
     def read(
         self, names: Sequence[str], processors: Mapping[str, Processor], limit: Limit | None
@@ -275,13 +278,14 @@ class _Run:
         features.look(Eye(vlm, processor, self.precision(name, vlm)), images, self.ranks)
         return features
 
-    def stage(self, name: str, vlm: VLM, processor: Processor, samples: Samples, features: Features | None) -> bool:
+    def stage(
+        self, name: str, vlm: VLM, processor: Processor, samples: Samples, plan: Plan, features: Features | None
+    ) -> bool:
         """Trains one stage from its last checkpoint on; false when it was interrupted."""
         stage = self.recipe.stages[name]
         optimizer = build_optimizer(vlm, stage, self.recipe.seed)
         checkpoints = self.watch.checkpoints / "checkpoints" / name
         state = load_checkpoint(checkpoints, vlm, optimizer, self.ranks) or Progress()
-        plan = stage_plan(stage, samples, self.recipe.seed, processor.tokenizer.image_id)
         log = RunLog(self.out, name, state.step, plan.steps, writes=self.ranks.main)
         try:
             for row, rejected in samples.rejected:
