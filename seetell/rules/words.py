@@ -1,7 +1,7 @@
 """What the rules know of English: numbers, colours, places, and how to put nouns into phrases.
 
 This is general knowledge, as a language model has it, and says nothing about any one picture. A place is
-one of nine cells, numbered row by row from the top left.
+one of nine cells, numbered row by row from the top left. The words of drawn scenes are those that describe them.
 """
 
 from __future__ import annotations
@@ -9,47 +9,21 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from seetell.sources.drawn import layout, words
+
 NUMBERS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
     "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
 )  # fmt: skip
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "white", "black")
-SIZES = ("small", "medium", "large")
-PLACES = ("top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right")
-PLACE_PHRASES = (
-    ("at the top left", "in the top left corner", "in the upper left"),
-    ("at the top", "at the top in the middle", "in the upper middle"),
-    ("at the top right", "in the top right corner", "in the upper right"),
-    ("on the left", "at the left side", "halfway down on the left"),
-    ("in the middle", "in the center", "in the very middle"),
-    ("on the right", "at the right side", "halfway down on the right"),
-    ("at the bottom left", "in the bottom left corner", "in the lower left"),
-    ("at the bottom", "at the bottom in the middle", "in the lower middle"),
-    ("at the bottom right", "in the bottom right corner", "in the lower right"),
-)
+COLOURS = tuple(layout.COLOURS)
+SIZES = tuple(layout.SIZES)
+PLACES = layout.PLACES
+PLACE_PHRASES = tuple(words.PLACE_PHRASES.values())
 CELL_OF_PHRASE = {phrase: cell for cell, phrases in enumerate(PLACE_PHRASES) for phrase in phrases}
-GROUND_PHRASES = {
-    "grass": ("on the grass", "over a green meadow"),
-    "sand": ("on the sand", "over a sandy beach"),
-    "snow": ("on the snow", "over snowy ground"),
-    "street": ("on the street", "over a grey road"),
-    "water": ("on the water", "over a calm lake"),
-}
-TIME_PHRASES = {
-    "day": ("by day", "in the daytime"),
-    "evening": ("in the evening", "at dusk"),
-    "night": ("at night", "in the dark of night"),
-}
-WEATHER_PHRASES = {
-    "clear": ("in clear weather", "under a clear sky"),
-    "rain": ("in the rain", "on a rainy day"),
-    "snow": ("in falling snow", "while it snows"),
-    "fog": ("in the fog", "on a foggy day"),
-}
-DRAWN_KINDS = (
-    "house", "tree", "car", "boat", "sun", "cloud", "cat", "dog", "bird", "fish", "flower", "ball",
-    "star", "moon", "balloon", "umbrella", "kite", "bicycle", "person", "chair", "lamp", "apple", "mushroom", "clock",
-)  # fmt: skip
+GROUND_PHRASES = words.GROUND_PHRASES
+TIME_PHRASES = words.TIME_PHRASES
+WEATHER_PHRASES = words.WEATHER_PHRASES
+DRAWN_KINDS = layout.KINDS
 PLURALS = {
     "fish": "fish", "person": "people", "sheep": "sheep", "skis": "skis", "scissors": "scissors", "knife": "knives",
     "mouse": "mice", "toothbrush": "toothbrushes", "sandwich": "sandwiches", "couch": "couches", "bench": "benches",
