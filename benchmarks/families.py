@@ -171,7 +171,7 @@ def try_decoder(case: Case) -> Row:
     try:
         language = tiny_decoder(case)
     except Exception as error:
-        return Row(case.name, "", UNTRIED, _told(error))
+        return Row(case.name, "", UNTRIED, _sentence(error))
     family = type(language).__name__
     return _judge(case.name, family, lambda: compare_decoder(check_model(join(tiny_tower(), language))))
 
@@ -193,7 +193,7 @@ def try_tower(case: Case) -> Row:
     try:
         vision = tiny_vision(case)
     except Exception as error:
-        return Row(case.name, "", UNTRIED, _told(error))
+        return Row(case.name, "", UNTRIED, _sentence(error))
     family = type(vision).__name__
     llama = tiny_decoder(Case("llama", {}))
     return _judge(case.name, family, lambda: compare_tower(check_model(join(vision, llama))))
@@ -208,11 +208,11 @@ def _judge(name: str, family: str, compare: Callable[[], None]) -> Row:
         return Row(name, family, FAULT, f"silent: {other}")
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return Row(name, family, FAULT, f"traceback: {_told(error)} ({Path(where.filename).name}:{where.lineno})")
+        return Row(name, family, FAULT, f"traceback: {_sentence(error)} ({Path(where.filename).name}:{where.lineno})")
     return Row(name, family, MATCHES)
 
 
-def _told(error: Exception) -> str:
+def _sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
 
 
@@ -237,8 +237,10 @@ def apart(attempt: Callable[[Case], Row], case: Case) -> Row:
 def table(rows: Iterable[Row]) -> str:
     """Markdown, what matches first."""
     ordered = sorted(rows, key=lambda row: (row.verdict != MATCHES, row.name))
-    told = {row.name: "no tiny config of it can be made" if row.verdict == UNTRIED else row.reason for row in ordered}
-    lines = [f"| `{row.name}` | {row.family} | {row.verdict} | {_cell(told[row.name])} |" for row in ordered]
+    reasons = {
+        row.name: "no tiny config of it can be made" if row.verdict == UNTRIED else row.reason for row in ordered
+    }
+    lines = [f"| `{row.name}` | {row.family} | {row.verdict} | {_cell(reasons[row.name])} |" for row in ordered]
     return "\n".join(["| model type | class | | reason |", "| --- | --- | --- | --- |", *lines])
 
 

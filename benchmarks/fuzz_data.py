@@ -5,7 +5,7 @@
 A file is a few rows of all dialects with keys missing, doubled or of the wrong type, speakers and tags mixed up, and
 pictures that are there, missing, broken or of odd formats; as JSON, JSONL, Parquet or a tar shard, some of them damaged
 as a whole (`fuzz_files.py`). All verbs run in this process, over tiny parts. What they disagree on, and whatever is
-raised that is not a `SeetellError`, is counted and told with its seed. `plan` opens no picture: it has to count the
+raised that is not a `SeetellError`, is counted and reported with its seed. `plan` opens no picture: it has to count the
 rows whose text is sound. `stats` and `browse` have to end well where `check` reads the file.
 """
 

@@ -112,8 +112,8 @@ def machine() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "commit": told_by("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"),
-        "driver": told_by("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"),
+        "commit": output_of("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"),
+        "driver": output_of("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"),
         "versions": versions,
         "extras": extras,
         "missing": missing,
@@ -140,7 +140,7 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else (10**6, 0)
 
 
-def told_by(*command: str) -> str:
+def output_of(*command: str) -> str:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
     except (OSError, subprocess.SubprocessError):
@@ -166,22 +166,22 @@ def run_part(part: Part, device: str, tiny: bool, limit_s: float, folder: Path) 
             ask_where(child)
         finally:
             kill_group(child)
-    told = read_notes(notes)
+    noted = read_notes(notes)
     result: dict[str, Any] = {
         "status": "ok",
         "seconds": round(time.monotonic() - began_s, 1),
         "limit_s": round(limit_s, 1),
     }
-    result |= {"figures": told["figures"], "wrong": told["wrong"], "skipped": told["skipped"]}
+    result |= {"figures": noted["figures"], "wrong": noted["wrong"], "skipped": noted["skipped"]}
     if code is None:
         result |= {"status": "timeout", "error": f"It was stopped after {limit_s + ALLOWANCE_S:.0f} s."}
     elif code:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
-        result |= {"status": "failed", "error": told.get("error") or f"The process ended with {how}."}
-    elif told["wrong"]:
-        result |= {"status": "failed", "error": told["wrong"][0]}
-    elif told["skipped"] and not told["figures"]:
-        result |= {"status": "skipped", "error": told["skipped"][0]}
+        result |= {"status": "failed", "error": noted.get("error") or f"The process ended with {how}."}
+    elif noted["wrong"]:
+        result |= {"status": "failed", "error": noted["wrong"][0]}
+    elif noted["skipped"] and not noted["figures"]:
+        result |= {"status": "skipped", "error": noted["skipped"][0]}
     if result["status"] in ("failed", "timeout"):
         own, dump = (half.decode(errors="replace").splitlines() for half in halves(log.read_bytes(), said))
         result["log"] = dump[:LOG_LINES] or own[-LOG_LINES:]  # a dump begins with the innermost call
@@ -308,7 +308,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def device_named(name: str) -> tuple[str, str]:
     """The device's name, and why it cannot be used; asked in a process of its own, which takes no memory of it here."""
     asked = "import torch; print(torch.cuda.is_available())"
-    can = told_by(sys.executable, "-c", asked) == "True" or name == "cpu"
+    can = output_of(sys.executable, "-c", asked) == "True" or name == "cpu"
     if name == "auto":
         return ("cuda" if can else "cpu"), ""
     return name, "" if can else "torch finds no CUDA device here: look at the driver, or give --device cpu --tiny."
@@ -326,7 +326,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=9.0, help="for all parts together")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
-    parser.add_argument("--tiny", action="store_true", help="small sizes; what a CPU gets unless it is told otherwise")
+    parser.add_argument("--tiny", action="store_true", help="small sizes; always on a CPU")
     parser.add_argument("--parts", type=lambda text: text.split(","), default=[], help="names with commas; else all")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--notes", type=Path, help=argparse.SUPPRESS)

@@ -1,9 +1,9 @@
 """Every attention kernel on this device against `PerDocument` in float32 on the host, forward and backward.
 
 Documents of unlike lengths, documents that continue another, and a few rows of them; several head widths, with and
-without shared key-value heads, in three types. Told for each: the largest difference by the largest number, whether the
-same pass twice gives the same bits (forward and backward apart), and the milliseconds of a pass. A kernel that raises
-says why; that is wrong only where its trial let it pass. Told first: what is chosen for the case.
+without shared key-value heads, in three types. Reported for each: the largest difference by the largest number,
+whether the same pass twice gives the same bits (forward and backward apart), and the milliseconds of a pass. A kernel
+that raises says why; that is wrong only where its trial let it pass. It begins with what is chosen for the case.
 
 Shapes  T tokens, H heads, G key-value heads, E head width.
 """
