@@ -1,13 +1,19 @@
-"""What a person reads while a verb works: sentences and progress.
+"""What a person reads while a verb works: sentences, progress, and commands that can be pasted as they are.
 
 Everything here goes to standard error, so that standard output stays free for results.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
+import shlex
+import shutil
+import sys
+import sysconfig
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
@@ -22,6 +28,44 @@ console = Console(stderr=True, highlight=False)
 def say(sentence: str) -> None:
     """Tells the user a sentence; silent under --quiet."""
     console.print(sentence, markup=False, soft_wrap=True)
+
+
+def command(*words: object) -> str:
+    """A command of seetell that runs as printed, from the folder where the user stands."""
+    return shlex.join([*_program("seetell"), *map(str, words)])
+
+
+def installing(extra: str) -> str:
+    """The command that installs an extra into the environment that is running.
+
+    seetell is on no package index: an extra comes from its checkout. Without one the extra's packages are named.
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    pip = [*_program("pip"), "install"]
+    if (checkout / "pyproject.toml").is_file():
+        return f"{shlex.join(pip)} -e '{_from_here(checkout)}[{extra}]'"
+    return shlex.join([*pip, *_packages_of(extra)])
+
+
+def _program(name: str) -> list[str]:
+    """How to call a program of the environment that is running: by name only where that calls this very one."""
+    scripts = Path(sysconfig.get_path("scripts"))
+    own, on_path = shutil.which(name, path=str(scripts)), shutil.which(name)
+    if own is not None:
+        return [name if on_path is not None and Path(on_path).samefile(own) else _from_here(Path(own))]
+    return [_from_here(Path(sys.executable)), "-m", name]
+
+
+def _from_here(path: Path) -> str:
+    """The path as one types it: relative where it lies below the folder one stands in."""
+    path, here = path.absolute(), Path.cwd()  # not resolved: an environment's python is a link
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _packages_of(extra: str) -> list[str]:
+    marker = f'extra == "{extra}"'
+    wanted = [need.split(";", 1) for need in importlib.metadata.requires("seetell") or ()]
+    return [need.strip() for need, *markers in wanted if markers and marker in markers[0].replace("'", '"')]
 
 
 def marked(pieces: Iterable[tuple[str, bool]]) -> Text:

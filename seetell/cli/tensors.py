@@ -33,7 +33,7 @@ def show(
     template: Annotated[str, typer.Option(help="The chat template to show it in.")] = "",
     model: Annotated[str, typer.Option(help="The model folder whose tokenizer to use; else the tiny base.")] = "",
     images: Annotated[
-        Path | None, typer.Option(help="The folder of a file's pictures; else they lie beside it.")
+        Path | None, typer.Option(help="The folder of a file's pictures; else beside it, or images/ there.")
     ] = None,
 ) -> None:
     """Prints a sample as the model sees it, what is supervised in colour."""

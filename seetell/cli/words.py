@@ -103,7 +103,7 @@ data_app = typer.Typer(
 )
 commands.add_typer(data_app)
 DataArgument = Annotated[Path, typer.Argument(help="LLaVA, ShareGPT or OpenAI rows: .json, .jsonl, .parquet or .tar.")]
-ImagesOption = Annotated[Path | None, typer.Option(help="The folder of the pictures; else they lie beside the file.")]
+ImagesOption = Annotated[Path | None, typer.Option(help="Their folder; else beside the file, or images/ there.")]
 
 
 @data_app.command("check")

@@ -28,6 +28,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from seetell.console import installing
 from seetell.errors import BadInput, UsageError
 from seetell.files import FACTS_FILE, as_object, read_json, sha256_file, sha256_text, write_json
 from seetell.model.casting import cast_parameters
@@ -205,7 +206,7 @@ def weights_hash(folder: Path) -> str:
 def import_peft() -> Any:
     """peft, which is an extra."""
     if importlib.util.find_spec("peft") is None:
-        raise UsageError("LoRA needs peft, which is not installed: pip install 'seetell[lora]'.")
+        raise UsageError(f"LoRA needs peft, which is not installed: {installing('lora')}")
     with warnings.catch_warnings():  # it imports bitsandbytes where it finds it, which calls what torch deprecates
         warnings.simplefilter("ignore")
         import peft

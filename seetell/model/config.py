@@ -17,6 +17,7 @@ from typing import Any
 
 from transformers import LlavaConfig, PreTrainedConfig
 
+from seetell.console import command
 from seetell.errors import BadInput, UsageError
 from seetell.files import as_object, read_json
 from seetell.model.connector import slots
@@ -89,11 +90,14 @@ class ModelConfig:
         kind = config.get("model_type")
         if "mm_vision_tower" in config:
             raise BadInput(
-                f"{where} is a {kind!r} model of the first LLaVA's layout: seetell import makes it one of ours."
+                f"{where} is a {kind!r} model of the first LLaVA's layout; this makes it one of ours: "
+                f"{command('import', where, '--out', 'FOLDER')}"
             )
         if kind not in ("llava", "seetell") or config.get("image_grid_pinpoints"):
             tiles = "which cuts a picture into tiles, " if config.get("image_grid_pinpoints") else ""
-            raise BadInput(f"{where} holds a {kind!r} model, {tiles}not a LLaVA-1 or 1.5: see seetell import --help.")
+            raise BadInput(
+                f"{where} holds a {kind!r} model, {tiles}not a LLaVA-1 or 1.5: see {command('import', '--help')}."
+            )
         layer = config.get("vision_feature_layer", -2)
         if not isinstance(layer, int):
             raise BadInput(
@@ -155,7 +159,7 @@ def config_of(folder: Path) -> dict[str, Any]:
         config = as_object(read_json(path))
     except FileNotFoundError:
         if (folder / ADAPTER_CONFIG).exists():
-            merging = f"seetell export {folder} --to hf --out FOLDER"
+            merging = command("export", folder, "--to", "hf", "--out", "FOLDER")
             raise BadInput(f"{folder} is an adapter, not a whole model: merge it first ({merging}).") from None
         raise BadInput(f"{folder} has no config.json: it is not a model's folder.") from None
     except ValueError as error:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seetell.console import say
+from seetell.console import command, say
 from seetell.errors import BadInput, ServiceError, UsageError
 from seetell.files import FACTS_FILE, MANIFEST, as_object, read_json
 
@@ -38,7 +38,7 @@ def model_folder(name: str | Path) -> Path:
         raise UsageError(f"{name} is a file: give the folder that it lies in.")
     if (folder / CONFIG).exists():
         if (folder / ADAPTER_CONFIG).exists() and not has_weights(folder):
-            importing = f"seetell import {name} --base {base_named(folder) or 'BASE'} --out FOLDER"
+            importing = command("import", name, "--base", base_named(folder) or "BASE", "--out", "FOLDER")
             raise BadInput(f"{folder} holds LoRA's matrices as the first LLaVA writes them: merge them ({importing}).")
         return folder
     if is_adapter(folder):

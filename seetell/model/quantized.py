@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seetell.console import installing
 from seetell.errors import UsageError
 
 OUTLIERS_ABOVE = 6.0  # LLM.int8 leaves inputs beyond this in 16 bits
@@ -67,7 +68,7 @@ def import_bitsandbytes(bits: int, device: torch.device) -> Any:
     if importlib.util.find_spec("bitsandbytes") is None:
         raise UsageError(
             f"A language model in {bits} bits needs bitsandbytes, which is not installed: "
-            "pip install 'seetell[quant]', or leave lora.bits at 16."
+            f"{installing('quant')}, or leave lora.bits at 16."
         )
     try:
         bnb = _import_bitsandbytes()

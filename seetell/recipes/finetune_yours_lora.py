@@ -2,7 +2,7 @@
 
 Run     seetell train finetune_yours_lora --set tune.data=my.json
         on a small card also --set tune.micro_tokens=2048, and --set tune.lora.bits=4 (with bitsandbytes)
-Needs   what finetune_yours needs, and peft (pip install 'seetell[lora]')
+Needs   what finetune_yours needs, and peft (pip install -e '.[lora]')
 Source  the settings of LLaVA's task tuning with LoRA, Liu et al. 2023, arXiv:2310.03744
 """
 

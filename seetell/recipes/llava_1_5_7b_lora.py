@@ -1,7 +1,7 @@
 """LLaVA-1.5 7B with LoRA: as llava_1_5_7b, but in stage 2 low-rank matrices learn in the language model's stead.
 
 Run     seetell train llava_1_5_7b_lora --out runs/llava-1.5-7b-lora
-Needs   what llava_1_5_7b needs, and peft (pip install 'seetell[lora]')
+Needs   what llava_1_5_7b needs, and peft (pip install -e '.[lora]')
 Source  Liu et al. 2023, Improved Baselines with Visual Instruction Tuning, arXiv:2310.03744, its LoRA settings
 """
 

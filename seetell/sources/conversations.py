@@ -24,6 +24,7 @@ from seetell.sources.rows import file_rows
 from seetell.sources.shards import is_shards
 from seetell.types import Conversation, Image, Rejected, Role, Scene, Turn
 
+IMAGES = "images"
 DATA_ENDINGS = (".json", ".jsonl", PARQUET)
 SPEAKERS: dict[Role, str] = {"system": "system", "user": "human", "assistant": "gpt"}
 
@@ -34,8 +35,9 @@ def is_data(path: str | Path) -> bool:
 
 
 def read_rows(path: str | Path, images_dir: str | Path = "", format: str = "auto") -> Iterator[Row | Rejected]:
-    """Every row of the file in order; image names are taken from `images_dir`, and no picture is opened.
+    """Every row of the file in order; no picture is opened.
 
+    Names of pictures are taken from `images_dir`; one that is not there, from `images/` in it, if it is there.
     `format` is `json` (a list), `jsonl`, or `auto`: whatever the file is. A file without a row is an error.
     """
     path = Path(path)
@@ -43,11 +45,43 @@ def read_rows(path: str | Path, images_dir: str | Path = "", format: str = "auto
 
 
 def _read(values: Iterator[Any], images_dir: Path, path: Path) -> Iterator[Row | Rejected]:
-    number = -1
+    number, inner = -1, images_dir / IMAGES
+    has_inner = inner.is_dir()  # or a data set on a slow disk would pay for looking at each picture
     for number, value in enumerate(values):
-        yield read_row(value, number, images_dir, path.name)
+        row = read_row(value, number, images_dir, path.name)
+        if has_inner and isinstance(row, Row):
+            row = replace(row, conversation=_with_inner_pictures(row.conversation, images_dir, inner))
+        yield row
     if number < 0:
         raise BadInput(f"{path} is empty: it holds no row.")
+
+
+def _with_inner_pictures(conversation: Conversation, folder: Path, inner: Path) -> Conversation:
+    """The same, pictures that are not in `folder` but in `inner` taken from there."""
+
+    def placed(part: str | Image) -> str | Image:
+        if isinstance(part, str) or not part.path or part.data is not None:
+            return part
+        path = Path(part.path)
+        if not path.is_relative_to(folder) or _is_there(path):
+            return part
+        within = inner / path.relative_to(folder)
+        return replace(part, path=str(within)) if _is_there(within) else part
+
+    turns = (replace(turn, parts=tuple(map(placed, turn.parts))) for turn in conversation.turns)
+    return replace(conversation, turns=tuple(turns))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a path that is too long, or a folder that may not be read: opening it says which
+        return False
+
+
+def where_looked(folder: Path) -> str:
+    """What to do about pictures that were not found."""
+    return f"Pictures were looked for in {folder} and {folder / IMAGES}: if they lie elsewhere, add --images FOLDER."
 
 
 def read_conversations(

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from seetell.console import installing
 from seetell.errors import BadInput, UsageError
 from seetell.files import as_list, as_object
 
@@ -94,5 +95,5 @@ def _without_nothing(value: Any) -> Any:
 
 def _arrow() -> tuple[Any, Any]:
     if importlib.util.find_spec("pyarrow") is None:
-        raise UsageError("Parquet needs pyarrow: pip install 'seetell[data]'.")
+        raise UsageError(f"Parquet needs pyarrow, which is not installed: {installing('data')}")
     return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")

@@ -60,7 +60,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A conversation file and the folder its pictures are in: `images`, or else where the file lies.
+    """A conversation file and the folder its pictures are in: `images`, else where the file lies or `images/` there.
 
     `path` may also name tar shards, which hold both: one, a folder of them, or `shards/{000..007}.tar`.
     `share` keeps that fraction of the rows (chosen by the recipe's seed), `times` shows each row that many

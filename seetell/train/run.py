@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from seetell.config import differences, freeze
-from seetell.console import say
+from seetell.console import command, say
 from seetell.encode.processor import Processor
 from seetell.errors import SeetellError, UsageError
 from seetell.files import MANIFEST, check_manifest, read_json, write_json
@@ -102,7 +102,7 @@ def train(
             _Run(recipe, out, record, watch, ranks).go(wanted)
             stop.end_if_asked(ranks)
         model = target_of(recipe, out, wanted[-1])
-        say(f"The model is in {model}; talk to it: seetell chat {model}")
+        say(f"The model is in {model}; talk to it: {command('chat', model)}")
     return model
 
 

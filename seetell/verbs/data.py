@@ -22,7 +22,7 @@ from seetell.generate.report import SIDE_PX
 from seetell.page import Card, Line, Page
 from seetell.pictures import MISSING, content_key, open_picture, small_jpeg
 from seetell.publish import output_file
-from seetell.sources.conversations import read_rows
+from seetell.sources.conversations import read_rows, where_looked
 from seetell.sources.dialects import Row
 from seetell.sources.formats import WRITERS, write_any
 from seetell.sources.pairs import pair
@@ -46,7 +46,7 @@ REMARKS = (
 
 
 def rows_of(data: Path, images: Path | None = None) -> Iterator[Row | Rejected]:
-    """The file's rows as training reads them; pictures lie in `images`, else beside the file."""
+    """The file's rows as training reads them; pictures lie in `images`, else beside the file or in `images/` there."""
     return read_rows(data, images or data.parent)
 
 
@@ -78,7 +78,7 @@ def check(
 ) -> Findings:
     """Prints what is wrong by reason; raises when there is a row that training would reject.
 
-    `images` is the folder of the pictures, else they lie beside the file, here as in training.
+    `images` is the folder of the pictures, else they lie beside the file or in `images/` there, here as in training.
     """
     out = None if out is None else output_file(out)
     found, checker = Findings(), Checker(_pictures_of(against), max_tokens)
@@ -99,7 +99,7 @@ def check(
     for reason, count in found.counts.most_common():
         print(f"{reason}: {count} (first: {found.first[reason]})")
     if images is None and found.counts[MISSING]:
-        say(f"Pictures were looked for in {data.parent}: give --images with their folder if they lie elsewhere.")
+        say(where_looked(data.parent))
     if found.faults:
         where = "" if out is None else f": see {out}"
         raise BadInput(f"{data} has {_many(found.faults, 'fault')} in {_many(found.rows, 'row')}{where}.")

@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.table import Table
 
 from seetell.config import load_recipe
-from seetell.console import console, progress, say
+from seetell.console import command, console, progress, say
 from seetell.evals import drawn as task
 from seetell.evals.drawn_task import SCENES as SCENES_ASKED
 from seetell.files import read_json, read_jsonl, write_json
@@ -120,8 +120,8 @@ def demo(
     write_json(out / "report.json", report)
     console.print(as_table(measured))
     say(f"Report: {out / 'report.html'}")
-    say(f"Talk to it: seetell chat {model} {next((out / 'data' / 'images').iterdir())}")
-    say("Your own pictures next: see docs/your-pictures.md, and seetell train finetune_yours_lora.")
+    say(f"Talk to it: {command('chat', model, next((out / 'data' / 'images').iterdir()))}")
+    say(f"Your own pictures next: see docs/your-pictures.md; the recipes: {command('recipes')}")
     return out / "report.json"
 
 

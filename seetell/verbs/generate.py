@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from seetell.ask.journal import Journal
 from seetell.ask.price import Price
 from seetell.ask.replay import Replay
 from seetell.config import nearest
-from seetell.console import duration, say
+from seetell.console import command, duration, say
 from seetell.errors import BadInput, Interrupted, ServiceError, UsageError
 from seetell.files import as_object, read_json, telling_full_disk
 from seetell.generate.bench import bench_run, write_bench
@@ -192,7 +191,7 @@ def command_line(more: str = "") -> str:
     """The line that was run, without what a URL may hold that is nobody's business, and with one word more."""
     words = [without_secrets(word) if "://" in word else word for word in sys.argv[1:]]
     words += [more] if more and more not in words else []
-    return shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "seetell"), *words])
+    return command(*words)
 
 
 def shares_of(kinds: str, mix: str) -> dict[Kind, float]:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from seetell.config import load_recipe
-from seetell.console import marked
+from seetell.console import marked, say
 from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
 from seetell.errors import BadInput, UsageError
@@ -24,8 +24,8 @@ from seetell.infer.reading import open_processor
 from seetell.model.config import ModelConfig
 from seetell.model.folders import model_folder
 from seetell.model.limits import longest_document
-from seetell.pictures import name_of, open_picture
-from seetell.sources.conversations import is_data, read_conversations
+from seetell.pictures import MISSING, name_of, open_picture
+from seetell.sources.conversations import is_data, read_conversations, where_looked
 from seetell.text import shortened
 from seetell.train.preflight import within
 from seetell.train.recipe import Data, Model, Recipe, Stage
@@ -37,7 +37,7 @@ from seetell.types import Conversation, Rejected
 def show(source: str, *, id: str = "", template: str = "", model: str = "", images: str | Path | None = None) -> None:
     """Prints one sample of a conversation file, or of each stage of a recipe: the one of that id, or the first.
 
-    `images` is the folder of a conversation file's pictures, else they lie beside it.
+    `images` is the folder of a conversation file's pictures, else they lie beside it or in `images/` there.
     """
     if model:
         model = str(model_folder(model))
@@ -53,26 +53,32 @@ def show(source: str, *, id: str = "", template: str = "", model: str = "", imag
             own = model and not template and name == source  # a finished model reads data in its own template
             processor = _own_processor(model) if own else planning_processor(parts, stage)
             stage = within(stage, longest_document(planned_config(parts, processor.tokenizer).language), name)
-            _print(results, name, conversation, stage, processor)
+            missing = _print(results, name, conversation, stage, processor)
+            if missing and images is None and is_data(source):
+                say(where_looked(Path(source).parent))
     if not found:
         raise UsageError(f"There is no {id!r} in {source}.")
 
 
-def _print(results: Console, name: str, conversation: Conversation, stage: Stage, processor: Processor) -> None:
+def _print(results: Console, name: str, conversation: Conversation, stage: Stage, processor: Processor) -> bool:
+    """Prints the sample; returns whether a picture is missing."""
     sample = processor.encode(conversation, max_tokens=stage.max_tokens)
     if isinstance(sample, Rejected):
         raise BadInput(
             f"{shortened(conversation.id)} of {name} would be rejected: {sample.reason}. {sample.detail}".rstrip()
         )
     results.print(Text(f"{name} · {_facts(sample, processor)}", style="bold"), soft_wrap=True)
+    missing = False
     for image in sample.images:
         opened = open_picture(image)
+        missing = missing or (isinstance(opened, Rejected) and opened.reason == MISSING)
         state = f"rejected: {opened.reason}" if isinstance(opened, Rejected) else f"{opened.width} × {opened.height}"
         shown = f"picture {name_of(image)}" if image.path else "picture inside the row"
         results.print(Text(f"{shown} · {state}"), soft_wrap=True)
     pieces = list(sample_pieces(sample, processor))
     plain = Text("".join(f"⟦{text}⟧" if learnt else text for text, learnt in pieces))
     results.print(marked(pieces) if results.is_terminal else plain, soft_wrap=True)
+    return missing
 
 
 def _own_processor(model: str) -> Processor:

@@ -236,5 +236,5 @@ def test_without_peft_it_says_what_to_install(
     trained: tuple[Path, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(UsageError, match=r"pip install 'seetell\[lora\]'"):
+    with pytest.raises(UsageError, match=r"pip install -e '.*\[lora\]'"):
         load_any(trained[0] / "model")

@@ -101,7 +101,7 @@ def test_an_optimizer_in_bfloat16_is_not_for_float32(world: Path, aligned: Path)
 
 @pytest.mark.skipif(HAS_BITSANDBYTES, reason="bitsandbytes is installed")
 def test_without_bitsandbytes_it_says_what_to_install(world: Path, aligned: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"pip install 'seetell\[quant\]'"):
+    with pytest.raises(UsageError, match=r"pip install -e '.*\[quant\]'"):
         train(going_on(world, aligned, *LORA, "tune.lora.bits=4"), tmp_path, device="cpu")
 
 

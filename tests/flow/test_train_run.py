@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 import seetell
 from seetell.config import apply_sets
+from seetell.console import command
 from seetell.encode.processor import Processor
 from seetell.errors import BadInput, Failed, UsageError
 from seetell.files import read_json, read_jsonl
@@ -282,7 +283,7 @@ def test_refused_pictures_are_counted_and_others_untouched(
     told = capsys.readouterr().err
     assert "align: 5 of 24 samples left out: " in told
     assert "1 × missing picture" in told
-    assert f"The model is in {out / 'model'}; talk to it: seetell chat {out / 'model'}" in told
+    assert f"The model is in {out / 'model'}; talk to it: {command('chat', out / 'model')}" in told
     refused = {row["id"]: row["reason"] for row in read_jsonl(out / "refused.jsonl")}
     assert refused == {
         "a3": "empty picture",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from seetell import console as told
-from seetell.console import duration, marked, progress, say
+from seetell.console import command, duration, installing, marked, progress, say
 from seetell.errors import BadInput, Failed, SeetellError, ServiceError, UsageError
 
 
@@ -77,3 +82,71 @@ def test_supervised_pieces_are_marked() -> None:
         ("USER: hi ", "dim"),
         ("hello", "bold green underline"),
     ]
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An environment `.venv` with seetell's and pip's scripts, in the folder that the user stands in; not on PATH."""
+    scripts = tmp_path / ".venv" / "bin"
+    scripts.mkdir(parents=True)
+    for name in ("seetell", "pip", "python"):
+        (scripts / name).write_text("#!/bin/sh\necho called as $0 $*\n")
+        (scripts / name).chmod(0o755)
+    monkeypatch.setattr(told.sysconfig, "get_path", lambda _name: str(scripts))
+    monkeypatch.setattr(told.sys, "executable", str(scripts / "python"))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.chdir(tmp_path)
+    return scripts
+
+
+def test_a_printed_command_runs_from_where_the_user_stands(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command("chat", Path("runs/a b/model")) == ".venv/bin/seetell chat 'runs/a b/model'"
+    run = subprocess.run(command("chat", "m"), shell=True, capture_output=True, text=True, check=True)
+    assert run.stdout == "called as .venv/bin/seetell chat m\n"
+    elsewhere = environment.parents[1] / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert command("chat", "m") == f"{environment / 'seetell'} chat m"
+
+
+def test_on_path_a_printed_command_is_the_name_alone(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{environment}:/usr/bin:/bin")
+    assert command("env") == "seetell env"
+    other = environment.parents[1] / "other"
+    other.mkdir()
+    (other / "seetell").write_text("#!/bin/sh\n")
+    (other / "seetell").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{other}:{environment}")  # another environment's seetell comes first
+    assert command("env") == ".venv/bin/seetell env"
+
+
+def test_without_a_script_the_interpreter_is_called(environment: Path) -> None:
+    (environment / "seetell").unlink()
+    assert command("env") == ".venv/bin/python -m seetell env"
+
+
+def test_an_extra_is_installed_from_the_checkout(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = Path(told.__file__).resolve().parents[1]
+    assert installing("lora") == f".venv/bin/pip install -e '{checkout}[lora]'"
+    monkeypatch.chdir(checkout)
+    assert installing("lora") == f"{environment / 'pip'} install -e '.[lora]'"
+    monkeypatch.setenv("PATH", str(environment))
+    assert installing("lora") == "pip install -e '.[lora]'"
+
+
+def test_without_a_checkout_the_extras_packages_are_named(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(told, "__file__", str(environment / "seetell" / "console.py"))
+    assert installing("lora") == ".venv/bin/pip install 'peft>=0.21'"
+
+
+def test_no_message_spells_a_command_that_may_not_run() -> None:
+    """Lines to paste are made by `command` and `installing`: by name alone they run on a PATH that has them."""
+    package = Path(told.__file__).parent
+    spelled = re.compile(r"pip install|seetell (chat|train|import|export|generate|eval|plan|show) $")
+    wrong: list[str] = []
+    for path in sorted(package.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        for joined in (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)):
+            texts = [part.value for part in joined.values if isinstance(part, ast.Constant)]
+            wrong += [f"{path.name}: {text}" for text in texts if isinstance(text, str) and spelled.search(text)]
+    assert wrong == []

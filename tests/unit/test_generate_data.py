@@ -308,7 +308,7 @@ def test_pictures_that_are_not_beside_the_file_are_missed_with_a_word_on_images(
     data.write_text(json.dumps([{"id": "1", "image": "a.png", "conversations": talk}]))
     with pytest.raises(BadInput, match="1 fault"):
         check(data)
-    assert "give --images" in capsys.readouterr().err
+    assert "add --images FOLDER" in capsys.readouterr().err
     with pytest.raises(BadInput, match="1 fault"):
         check(data, tmp_path)
     assert "give --images" not in capsys.readouterr().err
