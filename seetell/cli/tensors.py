@@ -12,6 +12,9 @@ from seetell.cli.options import Device, DeviceOption, Dtype, Layout, OutOption, 
 from seetell.errors import UsageError
 
 commands = typer.Typer()
+RecipeArgument = Annotated[
+    str, typer.Argument(help="A shipped recipe's name (seetell recipes lists them), or a Python file.")
+]
 
 
 @commands.command()
@@ -43,8 +46,18 @@ def show(
 
 
 @commands.command()
+def recipes(
+    name: Annotated[str, typer.Argument(help="Prints this recipe's file, to read or to copy.")] = "",
+) -> None:
+    """Lists the recipes that ship: what each is, what it needs, and its size."""
+    from seetell.verbs.recipes import recipes
+
+    recipes(name)
+
+
+@commands.command()
 def plan(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a Python file.")],
+    recipe: RecipeArgument,
     sets: SetOption = None,
     device: DeviceOption = Device.auto,
     price: Annotated[
@@ -66,7 +79,7 @@ def plan(
 
 @commands.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a Python file.")],
+    recipe: RecipeArgument,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder, else runs/RECIPE; run again with the same one to resume.")
     ] = None,

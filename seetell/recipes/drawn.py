@@ -2,6 +2,7 @@
 
 Run     seetell demo   (it draws the scenes, writes both files under runs/demo/data, and runs this)
 Needs   nothing but the package
+Size    2 CPU cores, 2 GB of memory, 5 minutes
 Source  the two stages of Liu et al. 2023, arXiv:2310.03744, with rates and batches for a model of this size
 """
 

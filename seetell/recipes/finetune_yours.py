@@ -1,9 +1,11 @@
-"""Go on from a finished model with conversations of your own. Copy this file, or turn its knobs with --set.
+"""Fine-tunes a finished model on conversations of your own. Copy this file, or change a setting with --set.
 
 Run     seetell train finetune_yours --set tune.data=my.json
         from another model than the one below: --set model.start=FOLDER; to another place: --out runs/mine
 Needs   a model folder (of a run, or of `seetell import`), a LLaVA-style conversation file, and its pictures:
         beside the file, or where --set tune.data.0.images=my_pictures says
+Size    a 7B: several GPUs of 80 GB (101 GiB of weights, gradients and optimizer), or one with --set
+        tune.optimizer=adamw-8bit (39 GiB); minutes to hours, as much as the data asks
 Source  the settings of LLaVA's task tuning, Liu et al. 2023, arXiv:2310.03744
 """
 

@@ -1,8 +1,10 @@
-"""As finetune_yours, with LoRA: on one card, and what comes out is an adapter that lies over that model.
+"""Fine-tunes a finished model on conversations of your own with LoRA: one GPU, and an adapter over that model.
 
 Run     seetell train finetune_yours_lora --set tune.data=my.json
         on a small card also --set tune.micro_tokens=2048, and --set tune.lora.bits=4 (with bitsandbytes)
 Needs   what finetune_yours needs, and peft (pip install -e '.[lora]')
+Size    a 7B: one GPU of 24 GB or more (18 GiB of weights and optimizer, 9 GiB with 4 bits); minutes to hours, as much
+        as the data asks
 Source  the settings of LLaVA's task tuning with LoRA, Liu et al. 2023, arXiv:2310.03744
 """
 

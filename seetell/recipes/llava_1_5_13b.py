@@ -3,6 +3,7 @@
 Run     seetell train llava_1_5_13b --out runs/llava-1.5-13b
 Needs   558K caption pairs under data/blip558k and the 665K mixture under data/mix665k; weights of the tower
         and the language model from the hub, once
+Size    8 A100 of 80 GB: 5.5 hours for align and 20 for tune (the authors' figures)
 Source  Liu et al. 2023, Improved Baselines with Visual Instruction Tuning, arXiv:2310.03744
 """
 

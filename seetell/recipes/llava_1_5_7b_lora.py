@@ -2,6 +2,7 @@
 
 Run     seetell train llava_1_5_7b_lora --out runs/llava-1.5-7b-lora
 Needs   what llava_1_5_7b needs, and peft (pip install -e '.[lora]')
+Size    8 GPUs of 24 GB or one of 80 GB (the authors' figure for the first); hours were not published
 Source  Liu et al. 2023, Improved Baselines with Visual Instruction Tuning, arXiv:2310.03744, its LoRA settings
 """
 

@@ -2,6 +2,7 @@
 
 Run     seetell train llava_v1_13b --out runs/llava-v1-13b
 Needs   what llava_v1_7b needs, with the 13B language model
+Size    8 A100 of 80 GB: 5 hours for align and 10 for tune (the authors' figures)
 Source  Liu et al. 2023, Visual Instruction Tuning, arXiv:2304.08485 (batch 32 and 3 epochs as the paper says)
 """
 

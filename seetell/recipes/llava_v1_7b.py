@@ -3,6 +3,7 @@
 Run     seetell train llava_v1_7b --out runs/llava-v1-7b
 Needs   595K caption pairs (CC-595K) under data/cc595k, the 158K instructions and COCO train2014 under
         data/llava158k; weights of the tower and the language model from the hub, once
+Size    8 A100 of 80 GB: about 6 hours (a figure from LLaVA's issue tracker)
 Source  Liu et al. 2023, Visual Instruction Tuning, arXiv:2304.08485 (batch 32 and 3 epochs as the paper says)
 """
 

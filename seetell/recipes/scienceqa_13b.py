@@ -2,8 +2,9 @@
 
 Run     seetell scienceqa convert data/scienceqa/problems.json --split train --out data/scienceqa/train.json
         torchrun --nproc-per-node 8 -m seetell train scienceqa_13b --out runs/scienceqa
-Needs   ScienceQA's problems and pictures, and the 595K caption pairs (docs/data.md)
         then seetell eval scienceqa_qcm --model runs/scienceqa/model --data data/scienceqa --out runs/scienceqa/eval
+Needs   ScienceQA's problems and pictures, and the 595K caption pairs (docs/data.md)
+Size    8 A100 of 80 GB: 5 hours for align and 4 for tune (the authors' figures)
 Source  Liu et al. 2023, arXiv:2304.08485, appendix: 12 epochs, rate 2e-5, batch of 32; 90.92 % on the test split
 """
 

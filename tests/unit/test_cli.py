@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from seetell.console import console
 from seetell.errors import BadInput, ConfigError, DamagedFile, Failed, ServiceError, UsageError
 from seetell.verbs import env
 
-VERBS = ("demo", "show", "plan", "train", "chat", "import", "export", "env")
+VERBS = ("demo", "show", "recipes", "plan", "train", "chat", "import", "export", "env")
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -67,6 +68,12 @@ def test_every_verb_has_help(run: Run, verb: str) -> None:
     code, out, _ = run(verb, "--help")
     assert code == 0
     assert f"seetell {verb}" in out
+
+
+@pytest.mark.parametrize("verb", ["train", "plan"])
+def test_help_says_where_the_recipes_are_listed(run: Run, verb: str) -> None:
+    _, out, _ = run(verb, "--help")
+    assert "seetell recipes" in re.sub(r"[\s│]+", " ", out)
 
 
 def test_the_version_is_the_packages(run: Run) -> None:
