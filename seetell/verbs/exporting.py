@@ -24,8 +24,7 @@ from seetell.verbs.importing import carry
 
 CARD = """\
 ---
-library_name: transformers
-pipeline_tag: image-text-to-text
+{library}pipeline_tag: image-text-to-text
 tags: [llava, seetell]
 ---
 # A LLaVA model exported by seetell
@@ -33,15 +32,24 @@ tags: [llava, seetell]
 A {tower} tower of {side_px} px, the connector `{connector}` and a {language} language model. The prompt's template is
 `{template}` (`chat_template.jinja`); pictures are made square by `{mode}`; a picture takes {slots} tokens.
 
+{opening}
+
+The licences of the language model, of the tower and of the data it learned from hold for it too.
+"""
+
+LIBRARIES = {"hf": "library_name: transformers\n", "original": ""}
+OPENINGS = {
+    "hf": """\
 ```python
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
 model = LlavaForConditionalGeneration.from_pretrained(".")
 processor = AutoProcessor.from_pretrained(".", backend="pil")
-```
-
-The licences of the language model, of the tower and of the data it learned from hold for it too.
-"""
+```""",
+    "original": """\
+The layout is the first LLaVA releases': the LLaVA code opens it, and seetell (`seetell chat FOLDER`). transformers does
+not; `seetell export FOLDER --to hf` writes what it opens, where transformers has such a model.""",
+}
 
 
 def export_model(model: str | Path, to: str, out: str | Path) -> Path:
@@ -60,7 +68,7 @@ def export_model(model: str | Path, to: str, out: str | Path) -> Path:
         WRITERS[to](vlm, processor, writing)
         processor.save(writing)
         carry(source, writing)
-        write_atomic(writing / "README.md", _card(vlm, processor))
+        write_atomic(writing / "README.md", _card(vlm, processor, to))
     say(f"Exported {model} to {out}.")
     return out
 
@@ -80,8 +88,10 @@ def _write_original(vlm: VLM, processor: Processor, folder: Path) -> None:
     processor.image_processor.save(folder / TOWER_FOLDER)
 
 
-def _card(vlm: VLM, processor: Processor) -> str:
+def _card(vlm: VLM, processor: Processor, to: str) -> str:
     return CARD.format(
+        library=LIBRARIES[to],
+        opening=OPENINGS[to],
         tower=vlm.vision.config.model_type,
         language=vlm.language.config.model_type,
         connector=vlm.connector.name,

@@ -88,10 +88,14 @@ def test_first_releases(tmp_path: Path, kind: str, connector: str, with_tower: b
     assert exported["model.embed_tokens.weight"].shape[0] == exported["lm_head.weight"].shape[0] == TEXT_ROWS
     assert json.loads((out / "config.json").read_text())["vocab_size"] == TEXT_ROWS
     assert ("model.mm_projector.weight" in exported) == (connector == "linear")
+    card = (out / "README.md").read_text()
+    assert "from_pretrained" not in card  # transformers does not open this layout
+    assert "library_name" not in card
     import_model(out, second)
     assert same(tensors_in(second), tensors_in(first))
     assert json.loads((second / "config.json").read_text()) == json.loads((first / "config.json").read_text())
     export_model(second, "hf", other)
+    assert 'LlavaForConditionalGeneration.from_pretrained(".")' in (other / "README.md").read_text()
     assert same(tensors_in(other), tensors_in(first))
     assert_transformers_loads(other)
 
