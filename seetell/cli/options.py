@@ -50,6 +50,18 @@ def temperature_of(text: str) -> float | None:
     return value
 
 
+def seconds_of(text: str) -> float:
+    """A length of time: `30s`, `5m`, `1h`, `1.5h`."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    try:
+        seconds = float(text[:-1]) * units[text[-1:]]
+    except (KeyError, ValueError):
+        seconds = -1.0
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"A length of time is a number with its unit, such as 30s, 5m or 1h; not {text!r}.")
+    return seconds
+
+
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
 OutOption = Annotated[Path, typer.Option(help="The folder to write.")]
 TemperatureOption = Annotated[str, typer.Option(help="A number, or none to leave it to the service.")]

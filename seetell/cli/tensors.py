@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seetell.cli.options import Device, DeviceOption, Dtype, Layout, OutOption, SetOption
+from seetell.cli.options import Device, DeviceOption, Dtype, Layout, OutOption, SetOption, seconds_of
 from seetell.errors import UsageError
 
 commands = typer.Typer()
@@ -85,6 +85,17 @@ def train(
     ] = None,
     sets: SetOption = None,
     device: DeviceOption = Device.auto,
+    save_every: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="Save a checkpoint so often: 30s, 5m, 1h. Else as docs/training.md says."),
+    ] = "",
+    keep: Annotated[int, typer.Option(min=1, help="So many checkpoints are kept, the newest.")] = 2,
+    keep_best: Annotated[
+        str,
+        typer.Option(
+            metavar="FIGURE", help="Keep OUT/best too: held_out_loss, or what --observe gives (pope/accuracy)."
+        ),
+    ] = "",
     observe_every: Annotated[int, typer.Option(min=0, help="Look at the model every so many steps; 0 is never.")] = 0,
     observe: Annotated[str, typer.Option(metavar="TASK", help="A task of eval to ask each time.")] = "",
     observe_data: Annotated[Path | None, typer.Option(help="The task's data; else data/TASK.")] = None,
@@ -107,6 +118,9 @@ def train(
         device=device.value,
         looking=looking if observe_every else None,
         observe_every=observe_every,
+        checkpoint_every_s=seconds_of(save_every) if save_every else None,
+        keep=keep,
+        keep_best=keep_best,
     )
 
 

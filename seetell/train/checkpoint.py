@@ -35,20 +35,27 @@ from seetell.train.log import Progress
 from seetell.train.ranks import PATIENCE, Ranks
 from seetell.train.shard_files import Writing, kinds, read_shards, start_writing
 
-KEPT = 2  # the newest, and one behind it in case the disk fails the newest
+KEPT = 2  # unless more or fewer are asked for: the newest, and one behind it in case the disk fails the newest
 WEIGHTS, MOMENTS, SHARDS, COUNTERS = "weights.safetensors", "optimizer.safetensors", "shards", "progress.json"
 
 
 class Keeper:
-    """Saves a stage as it goes on, and keeps the last two checkpoints.
+    """Saves a stage as it goes on, and keeps the newest checkpoints.
 
     One that cannot be written (a full disk) is told in a sentence and costs nothing: those before it stay, and the
     next one is tried as if nothing had been.
     """
 
     def __init__(
-        self, folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ranks: Ranks, sharded: bool = False
+        self,
+        folder: Path,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        ranks: Ranks,
+        sharded: bool = False,
+        keep: int = KEPT,
     ) -> None:
+        self._keep = keep
         self._folder, self._model, self._optimizer, self._ranks = folder, model, optimizer, ranks
         # What is written in the background needs a group of its own: its messages must not meet those of the steps.
         self._group: Any = dist.new_group(backend="gloo", timeout=PATIENCE) if sharded else None
@@ -108,7 +115,7 @@ class Keeper:
         write_json(self._writing / COUNTERS, freeze(self._progress))
         write_manifest(self._writing, hashes)
         put_in_place(self._writing, self._target)
-        for old in _newest_first(self._folder)[KEPT:]:
+        for old in _newest_first(self._folder)[self._keep :]:
             shutil.rmtree(old)
 
     def _attempt(self, work: Callable[[], object]) -> bool:

@@ -44,6 +44,7 @@ class Counts:
     pictures: int
     slots_at_random: int
     slots_as_llava: int
+    held_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ def count(samples: Samples, plan: Plan, features_kept: bool = False) -> Counted:
         pictures=total.seen,
         slots_at_random=padded_at_random(plan.lengths, plan.seed),
         slots_as_llava=padded_as_llava(plan.lengths, [shown > 0 for shown in pictures], plan.seed),
+        held_out=len(samples.held_out),
     )
     return Counted(samples, plan, targets, pictures, total, largest(loads), max(passes) > 1, counts)
 

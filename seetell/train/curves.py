@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from seetell.train.run_files import HELD_OUT_LOSS
+
 Points = list[tuple[float, float]]
 SMOOTHED_OVER = 0.02  # of a stage's steps, and at least
 SMOOTHED_OVER_STEPS = 5
@@ -24,6 +26,7 @@ class Curves:
 
     loss: Points = field(default_factory=Points)
     smoothed: Points = field(default_factory=Points)
+    held_out: Points = field(default_factory=Points)
     by_source: dict[str, Points] = field(default_factory=dict[str, Points])  # smoothed
     lr: dict[str, Points] = field(default_factory=dict[str, Points])
     grad_norm: Points = field(default_factory=Points)
@@ -43,6 +46,8 @@ def curves_of(rows: Sequence[Mapping[str, Any]]) -> Curves:
                 curves.lr.setdefault(name.removeprefix("lr_"), []).append((step, float(value)))
             elif name.startswith("observed_"):
                 curves.observed.setdefault(name.removeprefix("observed_"), []).append((step, float(value)))
+        if HELD_OUT_LOSS in row:
+            curves.held_out.append((step, float(row[HELD_OUT_LOSS])))
         if "loss" in row:
             curves.loss.append((step, float(row["loss"])))
             curves.grad_norm.append((step, float(row["grad_norm"])))

@@ -13,7 +13,7 @@ import random
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
 from seetell.errors import BadInput
 from seetell.sources.conversations import read_conversations
+from seetell.train.held_out import held_out, sample_keys
 from seetell.train.recipe import Data, Stage
 from seetell.train.sources import SourceIndex
 from seetell.types import Conversation, Image, Rejected
@@ -30,7 +31,7 @@ from seetell.types import Conversation, Image, Rejected
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Samples by number, and `entries`: the samples of an epoch in file order, repeated as `times` says.
+    """Samples by number, and `entries`: an epoch in file order, repeated as `times` says, without those held out.
 
     `rows` are the samples' places among all rows read; the other rows are in `rejected`, with theirs. `sources` are
     the names of where samples come from, `source_of` the place of each sample's among them.
@@ -47,6 +48,7 @@ class Samples:
     sources: tuple[str, ...]
     source_of: list[int]
     image_id: int | None = None  # the token that stands in a picture's places
+    held_out: list[int] = field(default_factory=list[int])  # samples of no entry: the stage does not learn from them
 
     @property
     def lengths(self) -> list[int]:
@@ -74,7 +76,8 @@ class Samples:
 def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Samples:
     """Reads and encodes all the stage's data; complains only when nothing is left."""
     ids, supervised = array("i"), bytearray()
-    starts, names, images, entries, rows, rejected = [0], [], [], [], [], []
+    starts, names, images, times, rows, rejected = [0], [], [], [], [], []
+    keys: list[tuple[str, ...]] = []  # only where some are held out
     sources = SourceIndex()
     with progress(f"reading {what} data", total=None) as bar:
         for data in stage.data:
@@ -86,12 +89,14 @@ def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Sa
                     rejected.append((number, sample))
                     continue
                 rows.append(number)
-                entries += [len(names)] * data.times
+                times.append(data.times)
                 ids.extend(sample.ids.tolist())
                 supervised.extend(sample.supervised.byte().tolist())
                 starts.append(len(ids))
                 names.append(sample.id)
                 images.append(sample.images)
+                if stage.held_out:
+                    keys.append(sample_keys(sample.images, sample.ids.numpy().tobytes()))
                 sources.add(data, sample.images)
     reasons = told(Counter(r.reason for _, r in rejected))
     if not names:
@@ -101,9 +106,17 @@ def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Sa
         say(f"{len(rejected)} of {len(names) + len(rejected)} rows of {what} are rejected: {reasons}.")
     if not any(images):
         say(f"{what} sees no picture: none of its {len(names)} rows has one.")
+    kept_back = held_out(keys, stage.held_out, seed)
+    if len(kept_back) == len(names):
+        raise BadInput(
+            f"{what}.held_out={stage.held_out:g} holds out all {len(names)} samples, and none is left to learn from: "
+            "hold out less, or give more pictures."
+        )
+    apart = set(kept_back)
+    entries = [number for number, count in enumerate(times) if number not in apart for _ in range(count)]
     flat = torch.frombuffer(ids, dtype=torch.int32), torch.frombuffer(supervised, dtype=torch.bool)
     read = Samples(*flat, starts, names, images, entries, rows, rejected, *sources.close())
-    return replace(read, image_id=processor.tokenizer.image_id)
+    return replace(read, image_id=processor.tokenizer.image_id, held_out=kept_back)
 
 
 def told(reasons: Mapping[str, int]) -> str:

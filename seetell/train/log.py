@@ -66,10 +66,11 @@ class RunLog:
         """The stage goes on behind `step` of `steps`. Of many processes one writes; the others' logs go nowhere."""
         self.stage, self._out = stage, out
         self.not_finite_file = out / NOT_FINITE
-        lost = (
+        self.lost_steps = (
             max(_drop_after(out / name, stage, step) for name in (METRICS, NOT_FINITE, OBSERVATIONS)) if writes else 0
         )
         names = (METRICS, NOT_FINITE, REFUSED, OBSERVATIONS, EVENTS)
+        self._has_rows = bool(step)
         self._files = [append_jsonl(out / name) if writes else Nowhere() for name in names]
         self._metrics, self._not_finite, self._refused, self._observations, self._events = self._files
         self._board = open_board(out / BOARD / stage, step) if writes else None
@@ -78,11 +79,14 @@ class RunLog:
         self._refused_rows = {row["row"] for row in mine}
         self.refused_reasons = Counter(str(row["reason"]) for row in mine)
         self.failed_observations: Counter[str] = Counter()
-        self.event("resumed" if step else "began", step, steps=steps, done_again=lost)
+        self.event("resumed" if step else "began", step, steps=steps, done_again=self.lost_steps)
 
     def step(self, step: int, figures: Mapping[str, Any]) -> None:
         """One row of metrics."""
         self._metrics.write({"stage": self.stage, "step": step, **figures})
+        if not self._has_rows:  # a run that is killed before its first checkpoint has begun all the same
+            self._metrics.flush()
+            self._has_rows = True
         if self._board is not None:
             self._board.numbers(step, figures)
 

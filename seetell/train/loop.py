@@ -21,8 +21,11 @@ from seetell.console import progress
 from seetell.encode.processor import Processor
 from seetell.errors import BadInput, Failed
 from seetell.model.vlm import VLM
-from seetell.train.checkpoint import Keeper
+from seetell.train.best import BestKeeper, Wanted
+from seetell.train.cadence import Cadence
+from seetell.train.checkpoint import KEPT, Keeper
 from seetell.train.computing import autocast
+from seetell.train.held_out_loss import HeldOut
 from seetell.train.log import Progress, RunLog
 from seetell.train.loss import sum_by_source, token_losses
 from seetell.train.observing import Observer, look
@@ -31,6 +34,7 @@ from seetell.train.pictures import MicroBatch, StepData, StepFacts
 from seetell.train.plan import Plan
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import SEED_BITS, Stage
+from seetell.train.run_files import HELD_OUT_LOSS
 from seetell.train.same_bits import SameBits
 from seetell.train.sharding import Shards
 
@@ -71,10 +75,12 @@ class Watch:
     """When the loop looks up from its work: to save, to be observed, to stop."""
 
     checkpoints: Path
-    checkpoint_every_s: float
+    checkpoint_every_s: float | None  # as the time allows, where none is asked for (`cadence.py`)
     observers: Sequence[Observer]
     observe_every: int
     asked_to_stop: Callable[[], bool]
+    keep: int = KEPT
+    best: Wanted | None = None
 
 
 def train_step(learner: Learner, micro_batches: Sequence[MicroBatch]) -> StepReport:
@@ -121,15 +127,16 @@ def fit(
     state: Progress,
     log: RunLog,
     watch: Watch,
+    held_out: HeldOut | None = None,
 ) -> bool:
     """Trains from `state` to the end of the plan; false when it was asked to stop before, and saved."""
-    saved_s = began_s = time.monotonic()
-    seconds_before = state.seconds
-    ranks = learner.ranks
-    keeper = Keeper(watch.checkpoints, learner.model, learner.optimizer, ranks, learner.shards is not None)
-    learner.model.train()
+    began_s, seconds_before = time.monotonic(), state.seconds
+    ranks, model = learner.ranks, learner.model
+    cadence = Cadence(watch.checkpoint_every_s)
+    keeper = Keeper(watch.checkpoints, model, learner.optimizer, ranks, learner.shards is not None, watch.keep)
+    best = BestKeeper(watch.checkpoints, watch.best, model, ranks) if watch.best else None
+    model.train()
     steps = SameBits(ranks.device)
-    observers = watch.observers if watch.observe_every else ()
     with progress(log.stage, total=len(plan.lengths) * plan.epochs, done=state.samples) as bar:
         for step_data in data:
             rates = set_lr(learner.optimizer, learner.stage, state.step, plan.steps)
@@ -144,26 +151,25 @@ def fit(
                 raise ranks.agreed(Failed(_diverged(log, state)))
             if state.empty_steps == state.step and (state.step >= EMPTY_AT_MOST or state.step == plan.steps):
                 raise ranks.agreed(BadInput(_nothing_seen(log, facts)))
-            if observers and (state.step % watch.observe_every == 0 or state.step == plan.steps):
-                whole = learner.shards.gathered() if learner.shards else nullcontext()
-                with whole, autocast(ranks.device, learner.precision):
-                    ranks.on_main(lambda: look(learner.model, processor, state.step, observers, log))
+            seen = _observe(learner, processor, state.step, plan.steps, log, watch)
+            if held_out is not None and held_out.is_due(state.step):
+                seen |= steps.run(partial(_held_out_loss, learner, held_out, state.step, log))
+            if best is not None:
+                best.see(state.step, seen)
             # The main rank's clock decides for all; a wish to stop may have reached any of them.
-            late = ranks.main and time.monotonic() - saved_s >= watch.checkpoint_every_s
-            asked, due = ranks.any(watch.asked_to_stop(), late)
+            asked, due = ranks.any(watch.asked_to_stop(), ranks.main and cadence.due)
             unfinished = state.step < plan.steps
             stopping = unfinished and asked
             if stopping or (unfinished and due and not state.not_finite_in_a_row):
                 log.flush()
-                keeper.save(state)
-                saved_s = time.monotonic()
+                cadence.save(partial(keeper.save, state))
             keeper.look()
             log.show()
             if stopping:
                 keeper.finish()
                 ranks.on_main(keeper.check)
                 return False
-    if state.not_finite_in_a_row and ranks.any(not _sound(learner.model))[0]:
+    if state.not_finite_in_a_row and ranks.any(not _sound(model))[0]:
         raise ranks.agreed(Failed(_diverged(log, state)))
     log.flush()
     keeper.finish()
@@ -175,6 +181,26 @@ def _seeded_step(learner: Learner, micro_batches: Sequence[MicroBatch], seed: in
     torch.manual_seed(seed)
     learner.optimizer.zero_grad(set_to_none=True)
     return train_step(learner, micro_batches)
+
+
+def _observe(
+    learner: Learner, processor: Processor, step: int, steps: int, log: RunLog, watch: Watch
+) -> dict[str, float]:
+    """What the observers see at this step, if it is one of theirs: their numbers, on every rank."""
+    if not (watch.observers and watch.observe_every and (step % watch.observe_every == 0 or step == steps)):
+        return {}
+    ranks = learner.ranks
+    with learner.shards.gathered() if learner.shards else nullcontext(), autocast(ranks.device, learner.precision):
+        return ranks.on_main(lambda: look(learner.model, processor, step, watch.observers, log))
+
+
+def _held_out_loss(learner: Learner, held_out: HeldOut, step: int, log: RunLog) -> dict[str, float]:
+    """Measured and written down; nothing where there is no such number."""
+    loss = held_out.loss(learner.model, learner.ranks, learner.precision, learner.shards, log)
+    if loss is None:
+        return {}
+    log.step(step, {HELD_OUT_LOSS: loss})
+    return {HELD_OUT_LOSS: loss}
 
 
 def _sound(model: VLM) -> bool:

@@ -46,8 +46,8 @@ class Notes(Protocol):
     def observer_failed(self, step: int, name: str, error: Exception) -> None: ...
 
 
-def look(model: VLM, processor: Processor, step: int, observers: Sequence[Observer], notes: Notes) -> None:
-    """Has every observer look at the model, in turn."""
+def look(model: VLM, processor: Processor, step: int, observers: Sequence[Observer], notes: Notes) -> dict[str, float]:
+    """Has every observer look at the model, in turn; returns their numbers."""
     figures: dict[str, float | Told] = {}
     try:
         with torch.no_grad():
@@ -61,3 +61,4 @@ def look(model: VLM, processor: Processor, step: int, observers: Sequence[Observ
         model.train()
     if figures:
         notes.observed(step, figures)
+    return {name: float(value) for name, value in figures.items() if not isinstance(value, Told)}

@@ -118,6 +118,7 @@ class Stage:
     blocks, and `fp8` holds the frozen language model's matrices in 8 bits (an approximation; the others are exact).
     `sharding` says whether every rank keeps the whole model or a part; "auto" cuts it up where all of it learns.
     `cache_features` keeps what the frozen tower saw on the disk, so a picture is seen once in the whole run.
+    `held_out` is a share of the pictures, on whose samples the loss is measured and nothing learns (`held_out.py`).
     `memory` "trust" begins also where the estimate says that the device cannot hold the stage (`room.py`).
     `optimizer`: plain AdamW learns in float32; the others (`train/lean.py`) let one card hold a 7B that learns whole.
     """
@@ -148,6 +149,7 @@ class Stage:
     fp8: bool = False
     optimizer: Literal["adamw", "adamw-8bit", "adamw-bf16"] = "adamw"
     memory: Literal["check", "trust"] = "check"
+    held_out: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -171,6 +173,8 @@ class Stage:
             raise ConfigError('fp8 keeps the whole frozen model on every rank: leave sharding at "auto"')
         if self.optimizer == "adamw-8bit" and self.sharding == "shard":
             raise ConfigError('moments in 8 bits are for a model that one card holds: with shards, take "adamw-bf16"')
+        if not 0.0 <= self.held_out < 1.0:
+            raise ConfigError(f"held_out is a share of the pictures, at least 0 and below 1, not {self.held_out}")
         for name in ("samples_per_step", "epochs", "max_tokens"):
             _at_least(name, getattr(self, name), 1)
         if self.micro_tokens < 128 or self.micro_tokens % 128:

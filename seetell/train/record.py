@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from seetell.files import MANIFEST, as_object, read_json, sha256_file, sha256_te
 from seetell.model.device import pick_device
 from seetell.model.folders import model_folder
 from seetell.train.log import LOGS, has_learned, remove_logs
-from seetell.train.recipe import JOINED, Model, Recipe
+from seetell.train.recipe import JOINED, Model, Recipe, Stage
 
-MODELS = ("aligned", "model")
+MODELS = ("aligned", "model", "best")
+STAGE_DEFAULTS = {one.name: freeze(one.default) for one in fields(Stage) if one.default is not MISSING}
 
 
 @dataclass(slots=True)
@@ -82,13 +83,19 @@ def _written_out(recipe: Recipe) -> dict[str, Any]:
 
 
 def _decided(written: Mapping[str, Any]) -> dict[str, Any]:
-    """What a written recipe decides. `memory` only asks whether to begin; beside `start` older runs have defaults."""
+    """What a written recipe decides. `memory` only asks whether to begin; beside `start` older runs have defaults.
+
+    What an older run's stage does not name came later, and its default is what was done before.
+    """
     model = as_object(written.get("model")) or {}
-    stages = {name: stage for name, stage in written.items() if isinstance(stage, Mapping) and name != "model"}
+    stages = {name: dict(stage) for name, stage in written.items() if isinstance(stage, Mapping) and name != "model"}
     return {
         **written,
         "model": model | dict.fromkeys(JOINED) if model.get("start") else model,
-        **{name: {what: at for what, at in stage.items() if what != "memory"} for name, stage in stages.items()},
+        **{
+            name: {what: at for what, at in (STAGE_DEFAULTS | stage).items() if what != "memory"}
+            for name, stage in stages.items()
+        },
     }
 
 

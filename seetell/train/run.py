@@ -6,6 +6,7 @@
     out/features/                 what the frozen tower saw, where that is kept (`features.py`)
     out/aligned/                  the model between the stages, whole and loadable
     out/model/                    the finished model, or the adapter that lies over a finished one
+    out/best/                     the same at the step of its best figure, where one is followed (`best.py`)
     out/report.json               steps, samples, seconds, what was left out and why
 
 The same command goes on where a killed one stopped, and a finished run does nothing. A stage always begins
@@ -16,15 +17,12 @@ from __future__ import annotations
 
 import gc
 import shutil
-import signal
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -41,11 +39,14 @@ from seetell.model.limits import Limit, longest_document
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, save_model
 from seetell.publish import publish
-from seetell.train.checkpoint import full_disk_told, load_checkpoint
+from seetell.train.best import BEST, Wanted, best_weights, check_saving, find_best, holding
+from seetell.train.cadence import cadence_in_words
+from seetell.train.checkpoint import KEPT, full_disk_told, load_checkpoint
 from seetell.train.computing import arrange, choose_computing, choose_for_memory
 from seetell.train.counts import fullest_loads
 from seetell.train.data import Samples, read_samples, told
 from seetell.train.features import Eye, Features
+from seetell.train.held_out_loss import held_out_of
 from seetell.train.log import Progress, RunLog
 from seetell.train.loop import Learner, Watch, fit
 from seetell.train.observing import Observer
@@ -73,6 +74,7 @@ from seetell.train.start import (
     type_of_learning,
     with_learned,
 )
+from seetell.train.stopping import stop_signals
 from seetell.train.work import Load
 
 
@@ -84,21 +86,25 @@ def train(
     stages: Sequence[str] = ("align", "tune"),
     observers: Sequence[Observer] = (),
     observe_every: int = 0,
-    checkpoint_every_s: float = 600.0,
+    checkpoint_every_s: float | None = None,
+    keep: int = KEPT,
+    best: Wanted | None = None,
 ) -> Path:
     """Runs the recipe's stages that `stages` names; returns the folder of the last one's model."""
     out = Path(out)
     wanted = [name for name in recipe.stages if name in stages]
     if not wanted:
         raise UsageError(f"The recipe has the stages {', '.join(recipe.stages)}, and none of them was asked for.")
+    check_saving(recipe, keep, best, is_observed=bool(observe_every and observers))
     fix_workspace()
-    with join(device) as ranks, _stop_signals() as stop, full_disk_told(out), ExitStack() as held:
+    with join(device) as ranks, stop_signals() as stop, full_disk_told(out), ExitStack() as held:
         record = ranks.on_main(lambda: _begin(recipe, out, device, ranks, held))
         torch.set_num_threads(record.threads)  # sums are split by threads: their last bits depend on how many there are
         if ranks.on_main(lambda: is_finished(target_of(recipe, out, wanted[-1]))):
             say(f"The run in {out} is finished; there is nothing left to do.")
         else:
-            watch = Watch(out, checkpoint_every_s, observers, observe_every, stop.asked)
+            say(cadence_in_words(checkpoint_every_s, keep))
+            watch = Watch(out, checkpoint_every_s, observers, observe_every, stop.asked, keep, best)
             _Run(recipe, out, record, watch, ranks).go(wanted)
             stop.end_if_asked(ranks)
         model = target_of(recipe, out, wanted[-1])
@@ -168,8 +174,7 @@ class _Run:
             preflight(self.recipe, names, shapes, self.ranks.device)
         for name in names:
             stage = self.recipe.stages[name]
-            last = name == list(self.recipe.stages)[-1]
-            can_lora = last and bool(self.recipe.model.start or len(self.recipe.stages) > 1)
+            can_lora = self.is_last(name) and bool(self.recipe.model.start or len(self.recipe.stages) > 1)
             chosen = self.chosen(name, shapes)
             load = (loads or {}).get(name, LEAST)
             check_room(name, stage, shapes, chosen, self.ranks.device, self.ranks.count, load, can_lora)
@@ -233,6 +238,10 @@ class _Run:
             raise UsageError(f"{name} goes on from {folder}, which is not there yet: run align first.")
         return load_model(folder)
 
+    def is_last(self, name: str) -> bool:
+        """Whether the run ends with this stage."""
+        return name == list(self.recipe.stages)[-1]
+
     def below(self, name: str) -> Path | None:
         """The model that the stage before left; None for the first."""
         before = list(self.recipe.stages).index(name) - 1
@@ -291,8 +300,10 @@ class _Run:
             for row, rejected in samples.rejected:
                 log.refuse(row, rejected)
             if state.step:
-                say(f"{name} goes on behind step {state.step} of {plan.steps}.")
+                say(f"{name} resumes after step {state.step} of {plan.steps}.")
             else:
+                if log.lost_steps:
+                    say(f"{name} starts anew: its last run stopped before it had saved a checkpoint.")
                 show_samples(samples, processor, name)
             learner = Learner(
                 vlm, optimizer, stage, self.precision(name, vlm), self.ranks, samples.sources, self.shards
@@ -300,8 +311,11 @@ class _Run:
             share = self.ranks.rank, self.ranks.count
             pin = self.ranks.device.type == "cuda"
             data = feed(plan, samples, processor.image_processor, features, state.step, *share, pin=pin)
-            watch = replace(self.watch, checkpoints=checkpoints)
-            finished = fit(learner, processor, plan, data, state, log, watch)
+            watch = replace(self.watch, checkpoints=checkpoints, best=self.watch.best if self.is_last(name) else None)
+            held_out = held_out_of(stage, samples, plan, processor.image_processor, features)
+            if held_out is not None:
+                say(f"{name}: {held_out.said()}")
+            finished = fit(learner, processor, plan, data, state, log, watch, held_out)
             log.event("finished" if finished else "stopped", state.step)
         except SeetellError as error:
             log.event("failed", state.step, error=str(error))
@@ -333,7 +347,18 @@ class _Run:
         It is saved with the last stage's processor: an aligned model is asked in the words it
         will be tuned in, for the language model itself knows no others.
         """
-        target, stage = target_of(self.recipe, self.out, name), self.recipe.stages[name]
+        if (found := find_best(self.out / "checkpoints" / name)) is not None:
+            best, path = found
+            weights = best_weights(path)
+            with holding(trained, weights) if isinstance(trained, VLM) else nullcontext(weights) as learned:
+                self.write(self.out / BEST, name, learned, processor)
+            say(f"The best model by {best.figure}, {best.value:.4g} at step {best.step}, is in {self.out / BEST}.")
+        self.write(target_of(self.recipe, self.out, name), name, trained, processor)
+        shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)
+
+    def write(self, target: Path, name: str, trained: VLM | Mapping[str, Tensor], processor: Processor) -> None:
+        """Writes a model that the stage made, whole or as an adapter."""
+        stage = self.recipe.stages[name]
         with publish(target, replaces=True) as writing:
             processor.save(writing)
             if isinstance(trained, VLM):
@@ -342,7 +367,6 @@ class _Run:
             else:
                 whole = with_learned(self.load_again(name), trained, type_of_learning(stage))
                 save_model(whole, writing, stop_ids=sorted(processor.stop_ids))
-        shutil.rmtree(self.out / "checkpoints" / name, ignore_errors=True)
 
     def report(self, name: str, plan: Plan, state: Progress, log: RunLog) -> None:
         """Adds the stage to report.json."""
@@ -359,42 +383,3 @@ class _Run:
         }
         report["model"] = str(target_of(self.recipe, self.out, name))
         write_json(path, report)
-
-
-class _Stop:
-    """Remembers that the user or the system asked the run to end; the loop looks after each step."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def asked(self) -> bool:
-        return self.signal is not None
-
-    def note(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal is not None:  # asked twice: now
-            raise KeyboardInterrupt
-        self.signal = number
-        say("Stopping after this step; the same command goes on from here.")
-
-    def end_if_asked(self, ranks: Ranks) -> None:
-        """Ends the process as the signal would have, now that everything is saved; one rank's signal ends all."""
-        signals = [number for number in ranks.gather(self.signal) if number is not None]
-        if signal.SIGINT in signals:
-            raise KeyboardInterrupt
-        if signals:
-            raise SystemExit(128 + signals[0])
-
-
-@contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    """Takes SIGINT and SIGTERM as a wish to stop between two steps, saved."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may take signals
-        yield stop
-        return
-    before = {number: signal.signal(number, stop.note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

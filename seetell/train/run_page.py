@@ -144,7 +144,8 @@ def _plots(name: str, curves: Curves) -> list[Plot]:
 
 
 def _loss(curves: Curves) -> Series:
-    return {"smoothed": curves.smoothed, "each step": curves.loss}
+    held_out = {"held out": curves.held_out} if curves.held_out else {}
+    return {"smoothed": curves.smoothed, **held_out, "each step": curves.loss}
 
 
 def _groups(observed: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Series]:

@@ -81,6 +81,16 @@ class Shards(nn.Module):
         return self(micro)
 
     @contextmanager
+    def forward_only(self) -> Iterator[None]:
+        """For passes without a backward pass, which every rank makes: at the end nothing of them stays gathered."""
+        try:
+            yield
+        finally:
+            for part in self.modules():
+                if isinstance(part, FSDPModule):
+                    part.reshard()
+
+    @contextmanager
     def gathered(self) -> Iterator[None]:
         """Every rank holds the whole model and may run any part of it, without the others.
 

@@ -59,6 +59,8 @@ def counted(stage: StagePlan) -> list[str]:
     ]
     if saved := counts.tokens_alone - counts.tokens:
         sentences.append(f"Shared pictures save {saved:,} tokens an epoch, {saved / counts.tokens_alone:.1%}.")
+    if counts.held_out:
+        sentences.append(f"Held out: {counts.held_out:,} more samples, on which the loss is measured.")
     if lost := sum(counts.left_out.values()):
         sentences.append(f"Rows left out: {lost:,} ({told(counts.left_out)}).")
     return sentences

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seetell.config import apply_sets, load_recipe
-from seetell.errors import ConfigError
+from seetell.errors import ConfigError, UsageError
 from seetell.model.folders import model_folder
 from seetell.publish import output_folder
 from seetell.train.recipe import Recipe
+from seetell.train.run_files import HELD_OUT_LOSS
 
 if TYPE_CHECKING:
     from seetell.train.observing import Observer
@@ -41,15 +42,28 @@ def train(
     looking: Looking | None = None,
     observers: Sequence[Observer] = (),
     observe_every: int = 0,
-    checkpoint_every_s: float = 600.0,
+    checkpoint_every_s: float | None = None,
+    keep: int = 2,
+    keep_best: str = "",
 ) -> Path:
     """Trains, and returns the folder of the finished model; the same call goes on with a run that was stopped.
 
-    Every `observe_every` steps the model is looked at: as `looking` says, and by `observers` of one's own.
+    Every `observe_every` steps the model is looked at: as `looking` says, and by `observers` of one's own. The newest
+    `keep` checkpoints are kept, and in `out/best` the model of the step whose figure `keep_best` was the best:
+    held_out_loss, TASK/FIGURE or what your observers return, `lowest:NAME` where less is better.
     """
     resolved, out = resolve(recipe, sets), output_folder(out)
-    from seetell.train.run import train as run  # here because it imports torch, and a typo in --set needs none
+    from seetell.train.best import (
+        Wanted,
+        check_saving,
+    )  # here because they import torch, and a typo in --set needs none
+    from seetell.train.run import train as run
 
+    best = Wanted.of(keep_best) if keep_best else None
+    task = looking.task if looking is not None else ""
+    check_saving(resolved, keep, best, is_observed=bool(observe_every and (task or observers)))
+    if best is not None and task and not observers and not best.figure.startswith((HELD_OUT_LOSS, f"{task}/")):
+        raise UsageError(f"--observe {task} gives figures such as {task}/accuracy, and none is named {best.figure}.")
     if looking is not None:
         from seetell.verbs.observing import observers_for
 
@@ -62,6 +76,8 @@ def train(
         observers=observers,
         observe_every=observe_every,
         checkpoint_every_s=checkpoint_every_s,
+        keep=keep,
+        best=best,
     )
 
 

@@ -22,9 +22,9 @@ from seetell.files import read_json, write_json
 from seetell.model.adapter import CONFIG, WEIGHTS, load_any, lora_parameters
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model
-from seetell.train import run
 from seetell.train.recipe import Lora, Model, Recipe
 from seetell.train.run import train
+from seetell.train.stopping import Stop
 from seetell.verbs.exporting import export_model
 from tests.tiny import tiny_data, tiny_parts, tiny_recipe
 
@@ -137,7 +137,7 @@ def test_an_interrupted_run_ends_on_the_same_bits(
     world: Path, trained: tuple[Path, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = iter([False, True])
-    monkeypatch.setattr(run._Stop, "asked", lambda _: next(asked, False))
+    monkeypatch.setattr(Stop, "asked", lambda _: next(asked, False))
     recipe = recipe_of(world)
     train(recipe, tmp_path, device="cpu", stages=("align",))
     asked = iter([False, True])

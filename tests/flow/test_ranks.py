@@ -270,7 +270,7 @@ def test_torchrun_restarts_what_was_killed_and_it_ends_bit_equal(tmp_path: Path)
         finally:
             started.terminate()  # which ends its processes too, were they to hang
     assert started.returncode == 0, told[-3000:]
-    assert re.search("goes on behind step [1-3] of 6", told)
+    assert re.search("resumes after step [1-3] of 6", told)
     assert on_ranks(2, run_until, recipe_of(tmp_path), tmp_path / "alone") == [None, None]
     one, other = (load_file(tmp_path / out / "model" / "model.safetensors") for out in ("alone", "killed"))
     assert one.keys() == other.keys()

@@ -16,9 +16,9 @@ from seetell.files import read_json
 from seetell.model.adapter import WEIGHTS, load_any, lora_parameters
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model
-from seetell.train import run
 from seetell.train.recipe import Recipe
 from seetell.train.run import train
+from seetell.train.stopping import Stop
 from seetell.verbs.exporting import export_model
 from tests.tiny import tiny_data, tiny_parts, tiny_recipe
 
@@ -48,7 +48,7 @@ def going_on(world: Path, start: Path, *sets: str) -> Recipe:
 def disturbed(recipe: Recipe, out: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The run stopped behind its second step, and continued."""
     asked = iter([False, True])
-    monkeypatch.setattr(run._Stop, "asked", lambda _: next(asked, False))
+    monkeypatch.setattr(Stop, "asked", lambda _: next(asked, False))
     train(recipe, out, device="cpu")
     assert not (out / "model").exists()
     return train(recipe, out, device="cpu")
