@@ -58,18 +58,19 @@ TOLERANCE = 1e-5
 TIME_S = 120
 LENGTHS = (12, 7, 1, 60)
 
-INTRODUCTION = """# Decoder families and vision towers
+INTRODUCTION = """# Which language models and vision towers can be used
 
-Written by `python benchmarks/families.py --out docs/families.md` (torch {torch}, transformers {transformers}): each
-family's own config class, tiny sizes, random weights.
+Give any decoder and vision tower that transformers has, by hub name or folder: `--set model.language=NAME`,
+`--set model.vision=NAME`. A model is checked once, when it is made or loaded (`seetell/model/self_check.py`): three
+forward passes of at most 24 tokens. A family that is not listed here is checked as well.
 
 * *Matches*: packed documents with pictures, prefill and decode, the pruned last layer, the folder read back, and the
-  folder in transformers where it says `LlavaForConditionalGeneration`: all within 1e-5 of the family's own forward.
-* *Refused*: a sentence says why when the model is made or loaded, before anything trains or answers. Where the length
-  of a document is the reason, it comes with the first such document.
+  folder in transformers where it says `LlavaForConditionalGeneration` are all within 1e-5 of the family's own forward.
+* *Refused*: a sentence gives the reason when the model is made or loaded, before anything trains or answers. If the
+  reason is the length of a document, it comes with the first such document.
 
-A model is checked once, when it is made or loaded (`seetell/model/self_check.py`): three forwards of at most 24 tokens.
-So a family that is not listed here is checked as well."""
+`python benchmarks/families.py --out docs/families.md` wrote this page (torch {torch}, transformers {transformers}),
+with each family's own config class, tiny sizes and random weights."""
 MATCHES, REFUSED, FAULT, UNTRIED = "matches", "refused", "FAULT", "not tried"
 
 
@@ -255,7 +256,7 @@ def page(decoders: list[Row], towers: list[Row]) -> str:
         f"## Decoders: {_counted(decoders)}",
         table(decoders),
         f"## Towers: {_counted(towers)}",
-        "With a tiny Llama. A tower gives a square grid of patches, with CLS before it or nothing.",
+        "Tried with a tiny Llama. A tower must give a square grid of patches, with CLS before it or nothing.",
         table(towers),
     ]
     return "\n\n".join(parts) + "\n"
