@@ -9,13 +9,15 @@ Held-out kind-colour pairs do occur here, as any language model has read of thin
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from seetell.base.wordings import TERSE, WIDER
 from seetell.sources.drawn.layout import PLACES, Layout, Thing, make_layout
 from seetell.sources.drawn.questions import ask
-from seetell.sources.drawn.words import captions, counted, join, named, sentence, setting
+from seetell.sources.drawn.smalltalk import NO_PICTURE, small_talk
+from seetell.sources.drawn.words import PLACE_PHRASES, captions, counted, join, named, sentence, setting
 
 MAP_SIDE = 6
 TOLD = 0.02  # what is told in the prompt is random; little is learnt from predicting it
@@ -24,6 +26,7 @@ RECALLED = 0.9
 FACETS = ("colour", "kind", "place")
 # How often each type is asked: the later a skill comes, the more often.
 ASKED = ("existence", "colour", *("kind", "relation") * 2, *("place",) * 3, *("count",) * 6)
+IN_ALL = ("in all I count", "all in all the picture shows", "altogether one sees")
 DESCRIBE = (
     "Describe the picture.",
     "What is in the picture?",
@@ -32,14 +35,6 @@ DESCRIBE = (
     "Give a short description.",
     "What does the picture show?",
     "List everything you see.",
-)
-GREETINGS = (
-    ("Hello!", "Hello! Ask me about a picture."),
-    ("Hi there.", "Hello! What would you like to know?"),
-    ("Who are you?", "I am a small assistant that talks about pictures."),
-    ("Thank you.", "You are welcome."),
-    ("Thanks!", "You are welcome."),
-    ("What can you do?", "I can answer questions about what a picture shows."),
 )
 
 
@@ -75,13 +70,14 @@ def documents(seed: int, grown: Callable[[], float] = lambda: 1.0) -> Iterator[l
             yield recall(layout, rng, share)
         elif draw < 0.4:
             yield drill(layout, rng, share)
-        elif draw < 0.88 or share < 0.1:
+        elif draw < 0.6 or share < 0.1:
             yield conversation(layout, rng, share)
-        elif draw < 0.98:
+        elif draw < 0.9:
+            yield talk(layout, rng, share)
+        elif draw < 0.97:
             yield paraphrase(layout, rng, share)
         else:
-            greetings = rng.sample(GREETINGS, rng.randint(1, 3))
-            yield [piece for said, reply in greetings for piece in (user(said), assistant(reply))]
+            yield without_picture(layout, rng)
 
 
 def drill(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
@@ -126,10 +122,73 @@ def conversation(layout: Layout, rng: random.Random, grown: float = 1.0, turns: 
     return pieces
 
 
-def _question(layout: Layout, rng: random.Random, grown: float) -> tuple[str, str]:
-    if rng.random() < 0.04 * grown:
-        things = raster(layout.things)
+def talk(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
+    """Questions, requests to describe and small talk in any order; the layout is told in the first turn about it.
+
+    What was asked for first is asked again after a description, a greeting or another answer: each answer has to be
+    looked up, wherever in the conversation the question stands.
+    """
+    pieces: list[Piece] = []
+    description = describe(layout, rng, grown)
+    sized = all(f"{thing.size} {thing.colour} {thing.kind}" in description for thing in layout.things)
+    untold = description
+    for _ in range(rng.randint(3, 7)):
+        draw = rng.random()
+        if draw < 0.12:
+            text, answer = small_talk(rng)
+        else:
+            text, answer = request(layout, rng, sized) if draw < 0.32 else _question(layout, rng, grown)
+            if untold:
+                text = f"{text}\n{untold}" if rng.random() < 0.3 else f"{untold}\n{text}"
+                untold = ""
+        pieces += [user(text), assistant(answer)]
+    return pieces
+
+
+def request(layout: Layout, rng: random.Random, sized: bool) -> tuple[str, str]:
+    """A request to describe, and the things in raster order: in one sentence, or one or two in each; with their sizes
+    where these were told."""
+    things = raster(layout.things)
+    if rng.random() < 0.3:
         return rng.choice(DESCRIBE), sentence(join([named(thing, rng, size=False) for thing in things]))
+    size = sized and rng.random() < 0.7
+    group = rng.choice((1, 2, 2))
+    sentences = [walk(things[at : at + group], rng, size=size) for at in range(0, len(things), group)]
+    if rng.random() < 0.6:
+        sentences.append(sentence(f"{rng.choice(IN_ALL)} {counts_of(layout)}"))
+    return rng.choice(DESCRIBE), " ".join(sentences)
+
+
+def walk(things: list[Thing], rng: random.Random, *, size: bool) -> str:
+    """`At the top there is a small red cat, and in the middle there is a blue car.`"""
+    parts: list[str] = []
+    first = rng.random() < 0.5
+    for thing in things:
+        place, name = rng.choice(PLACE_PHRASES[thing.place]), named(thing, rng, size=size, place=False)
+        parts.append(f"{place} there is {name}" if first else f"{name} is {place}")
+    return sentence(", and ".join(parts))
+
+
+def counts_of(layout: Layout) -> str:
+    """`two cats and a car`, in the order in which kinds come in raster order."""
+    kinds = Counter(thing.kind for thing in raster(layout.things))
+    return join([counted(kind, count) for kind, count in kinds.items()])
+
+
+def without_picture(layout: Layout, rng: random.Random) -> list[Piece]:
+    """Small talk, and questions about a picture that nobody showed."""
+    pieces: list[Piece] = []
+    for _ in range(rng.randint(1, 4)):
+        draw = rng.random()
+        if draw < 0.5:
+            text, answer = small_talk(rng)
+        else:
+            text, answer = rng.choice(DESCRIBE) if draw < 0.6 else _question(layout, rng, 1.0)[0], NO_PICTURE
+        pieces += [user(text), assistant(answer)]
+    return pieces
+
+
+def _question(layout: Layout, rng: random.Random, grown: float) -> tuple[str, str]:
     while True:
         types = ASKED if rng.random() < 3 * grown else FACETS
         question = ask(layout.things, rng.choice(types), rng, wordings=WIDER)
@@ -150,7 +209,7 @@ def raster(things: tuple[Thing, ...]) -> list[Thing]:
 def describe(layout: Layout, rng: random.Random, grown: float = 1.0) -> str:
     """The whole truth about a layout in one of seven forms; a beginner meets the first."""
     forms = tuple(FORMS.values())
-    weights = (2, 3, 3, 1, 3, 3, 1) if rng.random() < 2 * grown else (1, 0, 0, 0, 0, 0, 0)
+    weights = (2, 3, 3, 1, 3, 5, 1) if rng.random() < 2 * grown else (1, 0, 0, 0, 0, 0, 0)
     return rng.choices(forms, weights)[0](layout, rng)
 
 
@@ -199,11 +258,7 @@ def _map(layout: Layout, _rng: random.Random) -> str:
 
 
 def _counted(layout: Layout, rng: random.Random) -> str:
-    kinds: dict[str, list[Thing]] = {}
-    for thing in layout.things:
-        kinds.setdefault(thing.kind, []).append(thing)
-    counts = join([counted(kind, len(things)) for kind, things in kinds.items()])
-    return f"{sentence(counts)} {_prose(layout, rng)}"
+    return f"{sentence(counts_of(layout))} {_prose(layout, rng)}"
 
 
 FORMS: dict[str, Callable[[Layout, random.Random], str]] = {

@@ -12,7 +12,7 @@ from seetell.sources.drawn.questions import TYPES, is_right
 
 if TYPE_CHECKING:
     from seetell.types import Item
-    from seetell.verbs.demo import Measured
+    from seetell.verbs.demo_measure import Measured
 
 SHOWN_SCENES = 48
 

@@ -79,7 +79,7 @@ def counts_of(things: Sequence[Thing]) -> str:
 
 
 def _overview(facts: Facts, writer: Writer) -> Pair:
-    things = writer.rng.sample(facts.things, len(facts.things))
+    things = sorted(facts.things, key=lambda thing: thing.cell)
     what = _pick(writer, counts_of(things), join([indefinite(thing) for thing in things]))
     said = _pick(writer, f"I see {what}", f"the picture shows {what}", f"this is a drawing of {what}")
     return _pick(writer, *OVERVIEWS), sentence(said)

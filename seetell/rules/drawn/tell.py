@@ -1,4 +1,8 @@
-"""Detailed descriptions: three to six sentences, from the whole to its parts."""
+"""Detailed descriptions: the setting, every thing in raster order with its place, and at the end how many of each kind.
+
+The numbers come last because by then a writer has named every thing: a small model counts its own words better than
+the things in a picture.
+"""
 
 from __future__ import annotations
 
@@ -16,29 +20,26 @@ from seetell.rules.words import (
     sentence,
 )
 
-MAX_SENTENCES = 6
+REMARKS = 0.4  # how often a description ends with a remark on what the things have in common
 
 
 def description(facts: Facts, writer: Writer) -> str:
-    sentences = _of_things(facts, writer)
-    return " ".join(sentences[:MAX_SENTENCES])
-
-
-def _of_things(facts: Facts, writer: Writer) -> list[str]:
-    rng, things = writer.rng, facts.things
-    what = counts_of(rng.sample(things, len(things)))
-    opening = rng.choice((f"the picture shows {what}", f"this is a drawing of {what}", f"here we see {what}"))
-    sentences = [sentence(opening)]
+    """Three to six sentences."""
+    rng, things = writer.rng, sorted(facts.things, key=lambda thing: thing.cell)
+    sentences: list[str] = []
     if facts.ground:
         ground, time = rng.choice(GROUND_PHRASES[facts.ground]), rng.choice(TIME_PHRASES[facts.time])
-        sky = rng.choice(WEATHER_PHRASES[facts.weather])
-        sentences = [sentence(f"{opening} {ground}"), sentence(f"it all happens {time}, {sky}")]
-    told = list(things) if rng.random() < 0.7 else rng.sample(things, len(things))
-    group = 1 if len(told) <= 2 else 2
-    sentences += [_placed(told[at : at + group], writer) for at in range(0, len(told), group)]
-    if extra := [said for said in (_largest(facts, writer), _same_colour(facts), _related(facts, writer)) if said]:
+        opening = rng.choice(("this is a scene", "the picture shows a scene", "we look at a scene"))
+        sentences.append(sentence(f"{opening} {ground} {time}, {rng.choice(WEATHER_PHRASES[facts.weather])}"))
+    group = 1 if len(things) <= 2 else 2
+    sentences += [_placed(things[at : at + group], writer) for at in range(0, len(things), group)]
+    if len(things) > 1:
+        in_all = rng.choice(("in all I count", "all in all the picture shows", "altogether one sees"))
+        sentences.append(sentence(f"{in_all} {counts_of(things)}"))
+    extra = [said for said in (_largest(facts, writer), _same_colour(facts), _related(facts, writer)) if said]
+    if extra and rng.random() < REMARKS:
         sentences.append(rng.choice(extra))
-    return sentences
+    return " ".join(sentences)
 
 
 def _placed(things: list[Thing], writer: Writer) -> str:
