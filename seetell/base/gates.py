@@ -79,7 +79,7 @@ def _asked(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, type: st
         index += 1
         question = ask(layout.things, type, rng, wordings=EVERY_WORDING)
         if question is not None:
-            papers.append((user(f"{describe(layout, rng)}\n{question.text}").text, question))
+            papers.append((user(f"{describe(layout, rng).text}\n{question.text}").text, question))
     for start in range(0, count, 50):
         batch = papers[start : start + 50]
         for (_, question), text in zip(batch, _greedy(model, tokenizer, [prompt for prompt, _ in batch]), strict=True):

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from seetell.base.wordings import TERSE, WIDER
+from seetell.base.wordings import SETTING, SIZE, TERSE, WIDER
 from seetell.sources.drawn.layout import PLACES, Layout, Thing, make_layout
 from seetell.sources.drawn.questions import ask
 from seetell.sources.drawn.smalltalk import NO_PICTURE, small_talk
@@ -26,6 +26,7 @@ RECALLED = 0.9
 FACETS = ("colour", "kind", "place")
 # How often each type is asked: the later a skill comes, the more often.
 ASKED = ("existence", "colour", *("kind", "relation") * 2, *("place",) * 3, *("count",) * 6)
+OPENINGS = ("this is a scene", "the picture shows a scene", "we look at a scene")
 IN_ALL = ("in all I count", "all in all the picture shows", "altogether one sees")
 DESCRIBE = (
     "Describe the picture.",
@@ -44,6 +45,15 @@ class Piece:
 
     text: str
     weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A layout put into words, and which of its facts beyond things, colours and places they hold."""
+
+    text: str
+    has_setting: bool
+    has_sizes: bool
 
 
 def user(text: str) -> Piece:
@@ -83,18 +93,21 @@ def documents(seed: int, grown: Callable[[], float] = lambda: 1.0) -> Iterator[l
 def drill(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
     """A description and many questions with bare answers, no dialogue around them: three times as many answers in as
     many tokens as a conversation has."""
-    pieces = [Piece(describe(layout, rng, grown) + "\n", TOLD)]
+    description = describe(layout, rng, grown)
+    pieces = [Piece(description.text + "\n", TOLD)]
     wordings = TERSE if rng.random() < 0.4 else WIDER
     types = ASKED if rng.random() < 3 * grown else FACETS
     for _ in range(16):
-        if question := ask(layout.things, rng.choice(types), rng, wordings=wordings):
+        if beyond := _beyond_things(layout, description, rng):
+            pieces += [Piece(f"- {beyond[0]}", TOLD), Piece(f" {beyond[1]}\n", RECALLED)]
+        elif question := ask(layout.things, rng.choice(types), rng, wordings=wordings):
             pieces += [Piece(f"- {question.text}", TOLD), Piece(f" {question.accepted[0]}\n", RECALLED)]
     return pieces
 
 
 def recall(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
     """A description, then bare key and value, many times: the densest way there is to learn to look a thing up."""
-    pieces = [Piece(describe(layout, rng, grown) + "\n", TOLD)]
+    pieces = [Piece(describe(layout, rng, grown).text + "\n", TOLD)]
     known_by = FACETS[:2] if grown == 0 else FACETS  # what follows a word is found first
     named = [(thing, name) for thing in layout.things for name in known_by if is_clear(thing, name, layout)]
     for _ in range(20 if named else 0):
@@ -115,9 +128,9 @@ def conversation(layout: Layout, rng: random.Random, grown: float = 1.0, turns: 
     pieces: list[Piece] = []
     description = describe(layout, rng, grown)
     for number in range(turns):
-        text, answer = _question(layout, rng, grown)
+        text, answer = _question(layout, rng, grown, description)
         if number == 0:
-            text = f"{text}\n{description}" if rng.random() < 0.3 * grown else f"{description}\n{text}"
+            text = f"{text}\n{description.text}" if rng.random() < 0.3 * grown else f"{description.text}\n{text}"
         pieces += [user(text), assistant(answer)]
     return pieces
 
@@ -130,14 +143,15 @@ def talk(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
     """
     pieces: list[Piece] = []
     description = describe(layout, rng, grown)
-    sized = all(f"{thing.size} {thing.colour} {thing.kind}" in description for thing in layout.things)
-    untold = description
+    untold = description.text
     for _ in range(rng.randint(3, 7)):
         draw = rng.random()
         if draw < 0.12:
             text, answer = small_talk(rng)
         else:
-            text, answer = request(layout, rng, sized) if draw < 0.32 else _question(layout, rng, grown)
+            text, answer = (
+                request(layout, rng, description) if draw < 0.32 else _question(layout, rng, grown, description)
+            )
             if untold:
                 text = f"{text}\n{untold}" if rng.random() < 0.3 else f"{untold}\n{text}"
                 untold = ""
@@ -145,16 +159,18 @@ def talk(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
     return pieces
 
 
-def request(layout: Layout, rng: random.Random, sized: bool) -> tuple[str, str]:
-    """A request to describe, and the things in raster order: in one sentence, or one or two in each; with their sizes
-    where these were told."""
+def request(layout: Layout, rng: random.Random, description: Description) -> tuple[str, str]:
+    """A request to describe, and what was told in another order: the setting, the things in raster order with one or
+    two in a sentence, how many there are of each kind."""
     things = raster(layout.things)
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         return rng.choice(DESCRIBE), sentence(join([named(thing, rng, size=False) for thing in things]))
-    size = sized and rng.random() < 0.7
+    size = description.has_sizes and rng.random() < 0.3
     group = rng.choice((1, 2, 2))
     sentences = [walk(things[at : at + group], rng, size=size) for at in range(0, len(things), group)]
-    if rng.random() < 0.6:
+    if description.has_setting and rng.random() < 0.9:
+        sentences.insert(0, sentence(f"{rng.choice(OPENINGS)} {setting(layout, rng)}"))
+    if rng.random() < 0.7:
         sentences.append(sentence(f"{rng.choice(IN_ALL)} {counts_of(layout)}"))
     return rng.choice(DESCRIBE), " ".join(sentences)
 
@@ -183,12 +199,29 @@ def without_picture(layout: Layout, rng: random.Random) -> list[Piece]:
         if draw < 0.5:
             text, answer = small_talk(rng)
         else:
-            text, answer = rng.choice(DESCRIBE) if draw < 0.6 else _question(layout, rng, 1.0)[0], NO_PICTURE
+            text, answer = rng.choice(DESCRIBE) if draw < 0.65 else _about_things(layout, rng, 1.0)[0], NO_PICTURE
         pieces += [user(text), assistant(answer)]
     return pieces
 
 
-def _question(layout: Layout, rng: random.Random, grown: float) -> tuple[str, str]:
+def _question(layout: Layout, rng: random.Random, grown: float, description: Description) -> tuple[str, str]:
+    return _beyond_things(layout, description, rng) or _about_things(layout, rng, grown)
+
+
+def _beyond_things(layout: Layout, description: Description, rng: random.Random) -> tuple[str, str] | None:
+    """Now and then a question about the setting or a size, where the description holds them."""
+    draw = rng.random()
+    if description.has_setting and draw < 0.12:
+        aspect = rng.choice(tuple(SETTING))
+        return rng.choice(SETTING[aspect]), str(getattr(layout, aspect))
+    clear = [thing for thing in layout.things if is_clear(thing, "kind", layout)]
+    if description.has_sizes and clear and draw > 0.92:
+        thing = rng.choice(clear)
+        return rng.choice(SIZE).format(kind=thing.kind), thing.size
+    return None
+
+
+def _about_things(layout: Layout, rng: random.Random, grown: float) -> tuple[str, str]:
     while True:
         types = ASKED if rng.random() < 3 * grown else FACETS
         question = ask(layout.things, rng.choice(types), rng, wordings=WIDER)
@@ -198,7 +231,7 @@ def _question(layout: Layout, rng: random.Random, grown: float) -> tuple[str, st
 
 def paraphrase(layout: Layout, rng: random.Random, grown: float = 1.0) -> list[Piece]:
     """One way to say it, then captions of it: what stage 1 asks for once a picture stands in the first place."""
-    told = [Piece(describe(layout, rng, grown) + "\n", TOLD)]
+    told = [Piece(describe(layout, rng, grown).text + "\n", TOLD)]
     return told + [Piece(caption + "\n", CAPTION) for caption in rng.sample(captions(layout, layout.things, rng), 2)]
 
 
@@ -206,11 +239,24 @@ def raster(things: tuple[Thing, ...]) -> list[Thing]:
     return sorted(things, key=lambda thing: (thing.row, thing.column))
 
 
-def describe(layout: Layout, rng: random.Random, grown: float = 1.0) -> str:
-    """The whole truth about a layout in one of seven forms; a beginner meets the first."""
+def describe(layout: Layout, rng: random.Random, grown: float = 1.0) -> Description:
+    """All things of a layout in one of seven forms, mostly with the setting; a beginner meets the first form alone."""
     forms = tuple(FORMS.values())
-    weights = (2, 3, 3, 1, 3, 5, 1) if rng.random() < 2 * grown else (1, 0, 0, 0, 0, 0, 0)
-    return rng.choices(forms, weights)[0](layout, rng)
+    beginner = rng.random() >= 2 * grown
+    text = rng.choices(forms, (1, 0, 0, 0, 0, 0, 0) if beginner else (2, 3, 3, 1, 3, 5, 1))[0](layout, rng)
+    has_sizes = all(f"{thing.size} {thing.colour} {thing.kind}" in text for thing in layout.things)
+    if beginner or rng.random() < 0.35:
+        return Description(text, has_setting=False, has_sizes=has_sizes)
+    told = _setting(layout, rng)
+    text = f"{told}\n{text}" if rng.random() < 0.5 else f"{text}\n{told}"
+    return Description(text, has_setting=True, has_sizes=has_sizes)
+
+
+def _setting(layout: Layout, rng: random.Random) -> str:
+    if rng.random() < 0.5:
+        return sentence(f"it is {setting(layout, rng)}")
+    lines = [f"- {aspect} {getattr(layout, aspect)}" for aspect in SETTING]
+    return "\n".join(rng.sample(lines, len(lines)))
 
 
 def _list(layout: Layout, rng: random.Random) -> str:
@@ -225,10 +271,7 @@ def _prose(layout: Layout, rng: random.Random) -> str:
 
 def _mixed_prose(layout: Layout, rng: random.Random) -> str:
     things = rng.sample(layout.things, len(layout.things))
-    told = [sentence(f"there is {named(thing, rng, size=rng.random() < 0.5)}") for thing in things]
-    if rng.random() < 0.3:
-        told.append(sentence(f"it is {setting(layout, rng)}"))
-    return " ".join(told)
+    return " ".join(sentence(f"there is {named(thing, rng, size=rng.random() < 0.5)}") for thing in things)
 
 
 def _five_captions(layout: Layout, rng: random.Random) -> str:

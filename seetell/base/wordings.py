@@ -18,6 +18,12 @@ TERSE: dict[str, tuple[str, ...]] = {
     "columns": ("side {one} {other}",),
     "rows": ("height {one} {other}",),
 }
+SETTING: dict[str, tuple[str, ...]] = {
+    "ground": ("What sort of place is this?", "What is the ground?", "Where is all this?", "What is on the ground?"),
+    "time": ("What time of day is it?", "Is it day or night here?", "Which part of the day is it?"),
+    "weather": ("How is the weather?", "What is the weather like?", "What weather do they have here?"),
+}
+SIZE = ("How big is the {kind}?", "Is the {kind} small, medium or large?", "What size is the {kind}?")
 _OTHERS: dict[str, tuple[str, ...]] = {
     "existence": (
         "Does the scene show {a}?",

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from seetell.sources.drawn.questions import TYPES
-from seetell.verbs.demo import STAGES, demo
+from seetell.verbs.demo import demo
+from seetell.verbs.demo_measure import STAGES
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +32,19 @@ def test_the_report_says_what_was_measured(run: Path) -> None:
     assert report["n_questions"] >= 4
     assert {"draw", "write", "align", "tune", "measure"} <= set(report["seconds"])
     assert Path(report["model"]) == run / "model"
+
+
+def test_the_report_says_what_a_talk_is_like(run: Path) -> None:
+    report = json.loads((run / "report.json").read_text())
+    for turns in (report["later_turns"], report["later_turns_blind"]):
+        assert set(turns) == {"second", "third"}
+        assert all(0.0 <= share <= 1.0 for share in turns.values())
+    assert set(report["second_turn_after"]) == {"description", "question", "greeting"}
+    described = report["descriptions"]
+    assert set(described) == {"true", "named", "repeated", "cut_off"}
+    assert all(0.0 <= described[name] <= 1.0 for name in ("true", "named"))
+    assert all(0 <= described[name] <= report["n_scenes"] for name in ("repeated", "cut_off"))
+    assert "Hello, who are you?" in report["small_talk"]
 
 
 def test_the_page_shows_pictures_with_questions_and_answers(run: Path) -> None:

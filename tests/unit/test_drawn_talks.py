@@ -9,6 +9,7 @@ import pytest
 
 from seetell.evals import drawn, drawn_descriptions
 from seetell.evals.drawn_talks import TURNS, talks, without_picture
+from seetell.generate.prompts import Kind
 from seetell.generate.write import write_conversations_of
 from seetell.rules.teacher import RulesTeacher
 from seetell.sources.drawn.layout import Layout, Thing
@@ -116,8 +117,8 @@ def test_what_is_written_about_a_picture_becomes_one_conversation(tmp_path: Path
 
 def test_rows_are_the_same_each_time() -> None:
     (each,) = drawn_scenes("train", 1)
-    kinds = {"short": 1.0, "detail": 1.0}
-    parts = [part for part in write_conversations_of([each.scene], kinds, RulesTeacher())]
+    kinds: dict[Kind, float] = {"short": 1.0, "detail": 1.0}
+    parts = list(write_conversations_of([each.scene], kinds, RulesTeacher()))
     kept = [part for part in parts if isinstance(part, Conversation)]
     assert list(in_one(kept)) == list(in_one(kept))
 

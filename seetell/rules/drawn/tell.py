@@ -44,7 +44,7 @@ def description(facts: Facts, writer: Writer) -> str:
 
 def _placed(things: list[Thing], writer: Writer) -> str:
     rng = writer.rng
-    what = [(indefinite(thing, size=True), at_place(thing.cell, rng)) for thing in things]
+    what = [(indefinite(thing), at_place(thing.cell, rng)) for thing in things]
     if rng.random() < 0.5:
         first, *rest = [f"{place} there is {name}" for name, place in what]
     else:
