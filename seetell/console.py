@@ -68,14 +68,17 @@ def _packages_of(extra: str) -> list[str]:
     return [need.strip() for need, *markers in wanted if markers and marker in markers[0].replace("'", '"')]
 
 
-def marked(pieces: Iterable[tuple[str, bool]]) -> Text:
-    """Pieces of a prompt, the supervised ones in green and underlined.
+def marked(pieces: Iterable[tuple[str, bool]], on: Console) -> Text:
+    """Pieces of a prompt, the supervised ones in green and underlined; in a log or a pipe between ⟦ and ⟧.
 
     Underlining is kept where NO_COLOR takes the colour away.
     """
     text = Text()
     for piece, supervised in pieces:
-        text.append(piece, style="bold green underline" if supervised else "dim")
+        if on.is_terminal:
+            text.append(piece, style="bold green underline" if supervised else "dim")
+        else:
+            text.append(f"⟦{piece}⟧" if supervised else piece)
     return text
 
 

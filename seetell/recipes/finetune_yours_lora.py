@@ -17,7 +17,5 @@ RECIPE = Recipe(
         lr={"connector": 2e-5, "language": 2e-4},
         lora=Lora(rank=128, alpha=256, dropout=0.05),
         samples_per_step=128,
-        template="vicuna-v1",
-        image="pad",
     ),
 )

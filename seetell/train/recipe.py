@@ -18,6 +18,7 @@ from seetell.model.layouts import CONNECTORS
 
 SEED_BITS = 63  # what torch's generators take
 JOINED: dict[str, Any] = {"connector": "mlp2", "feature_layer": -2, "keep_cls": False}  # as in LLaVA-1.5
+AUTO: Literal["auto"] = "auto"
 LEARNABLE = ("connector", "language")  # the vision tower stays as it was pretrained, as in LLaVA
 
 
@@ -107,7 +108,9 @@ class Lora:
 class Stage:
     """One pass of learning. `lr` names what learns, each with its peak rate; what it does not name is frozen.
 
-    `template` is a name of the table, "own" (the language model's chat template) or "package.module:thing".
+    `template` is a name of the table, "own" (the language model's chat template) or "package.module:thing"; `image` is
+    how a picture becomes a square. "auto" is what the model to start from was tuned in, else vicuna-v1 and pad
+    (`start.settled`).
     `micro_tokens` bounds one forward pass (memory), never the optimizer step, which is counted in samples.
     `steps` are counted in samples, or are as many full micro-batches as hold about that many ("packed": fewer tokens
     lost to rounding, and the samples of a step float around their number).
@@ -127,8 +130,8 @@ class Stage:
     lr: Mapping[str, float]
     samples_per_step: int
     epochs: int = 1
-    template: str = "vicuna-v1"
-    image: Literal["square", "pad", "stretch"] = "pad"
+    template: str = AUTO
+    image: Literal["auto", "square", "pad", "stretch"] = AUTO
     picture_decoding: Literal["exact", "fast"] = "exact"
     warmup: float = 0.03
     schedule: Literal["cosine", "constant"] = "cosine"

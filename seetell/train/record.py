@@ -55,7 +55,7 @@ def open_record(recipe: Recipe, out: Path, device: str, ranks: int) -> Record:
     A start that failed before anything was learned binds nobody: the corrected command begins anew in its place.
     """
     now = Record(str(pick_device(device)), torch.get_num_threads(), _parts(recipe.model), _versions(), ranks)
-    if _has_begun(out):
+    if has_begun(out):
         _refuse_other(out, differences(_decided(read_json(out / "recipe.json")), _decided(_written_out(recipe))))
         record = thaw(Record, read_json(out / "run.json"))
         _refuse_other(out, differences(record.parts, now.parts, "parts"))
@@ -99,7 +99,7 @@ def _decided(written: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _has_begun(out: Path) -> bool:
+def has_begun(out: Path) -> bool:
     """Whether something was trained there: a finished model, a checkpoint, or a step that was taken."""
     if not _is_known(out):
         return False

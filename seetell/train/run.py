@@ -68,6 +68,7 @@ from seetell.train.start import (
     model_tokenizer,
     opens_in,
     ready_model,
+    settled,
     stage_processor,
     stage_types,
     start_model,
@@ -92,6 +93,7 @@ def train(
 ) -> Path:
     """Runs the recipe's stages that `stages` names; returns the folder of the last one's model."""
     out = Path(out)
+    recipe = settled(recipe, out)
     wanted = [name for name in recipe.stages if name in stages]
     if not wanted:
         raise UsageError(f"The recipe has the stages {', '.join(recipe.stages)}, and none of them was asked for.")

@@ -1,4 +1,4 @@
-"""What the model is about to learn from, as it sees it: a few samples decoded, supervised tokens in colour.
+"""What the model is about to learn from, as it sees it: a few samples decoded, supervised tokens marked.
 
 A mask that is off by one shows here at once, before any hour is spent.
 """
@@ -22,7 +22,8 @@ def show_samples(samples: Samples, processor: Processor, what: str) -> None:
     say(f"The first samples of {what}, as the model sees them; what it learns to say is marked:")
     for entry in range(min(SHOWN, len(samples.entries))):
         sample = samples.sample(entry)
-        console.print(marked([(f"{shortened(sample.id)}: ", False), *sample_pieces(sample, processor)]), soft_wrap=True)
+        pieces = [(f"{shortened(sample.id)}: ", False), *sample_pieces(sample, processor)]
+        console.print(marked(pieces, console), soft_wrap=True)
 
 
 def sample_pieces(sample: Sample, processor: Processor) -> Iterator[tuple[str, bool]]:

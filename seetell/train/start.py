@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +16,10 @@ from seetell.console import say
 from seetell.encode.image import ImageProcessor
 from seetell.encode.jinja import OWN
 from seetell.encode.processor import Processor, template_named
+from seetell.encode.stored import stored_facts, stored_own_template, stored_words
+from seetell.encode.templates import TEMPLATES, VICUNA_V1
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
-from seetell.files import FACTS_FILE, as_object, read_json
+from seetell.files import read_json
 from seetell.model.adapter import add_lora, left_out, load_whole
 from seetell.model.casting import cast_parameters, frozen_matrices, place_parameters
 from seetell.model.config import ModelConfig
@@ -26,7 +30,8 @@ from seetell.model.parts import load_parts, parts_config
 from seetell.model.vlm import VLM
 from seetell.train.optimizer import choose_what_learns
 from seetell.train.ranks import Ranks
-from seetell.train.recipe import Model, Recipe, Stage
+from seetell.train.recipe import AUTO, Model, Recipe, Stage
+from seetell.train.record import has_begun
 
 
 def start_model(recipe: Recipe, device: str | torch.device = "cpu", *, again: bool = False) -> VLM:
@@ -139,12 +144,42 @@ def model_tokenizer(model: Model) -> Tokenizer:
     return load_tokenizer(model_folder(model.start) if model.start else model.language)
 
 
+def settled(recipe: Recipe, out: Path | None = None) -> Recipe:
+    """The recipe with the template and the picture mode that each stage will have, where it leaves them open.
+
+    A run that has begun in `out` keeps what it began with.
+    """
+    begun = read_json(out / "recipe.json") if out is not None and has_begun(out) else {}
+    stages: dict[str, Stage] = {}
+    for name, stage in recipe.stages.items():
+        before: dict[str, Any] = begun.get(name) or {}
+        kept = {what: before[what] for what in _open(stage) if what in before}
+        stages[name] = _settled(recipe.model, replace(stage, **kept))
+        if recipe.model.start and _open(stage) and not kept:
+            words = f"template={stages[name].template}, image={stages[name].image}"
+            say(f"{name} continues in the words and the picture mode of {recipe.model.start}: {words}.")
+    return replace(recipe, **stages)
+
+
+def _settled(model: Model, stage: Stage) -> Stage:
+    """Open are left what the model to start from has, and what LLaVA-1.5 has where there is none."""
+    if not _open(stage):
+        return stage
+    template, image = stored_words(model_folder(model.start)) if model.start else (VICUNA_V1.name, "pad")
+    if template in TEMPLATES and not TEMPLATES[template].questions:
+        template = VICUNA_V1.name  # the model was aligned and no more: it knows no dialogue yet
+    found: dict[str, Any] = {"template": template, "image": image}
+    return replace(stage, **{what: found[what] for what in _open(stage)})
+
+
+def _open(stage: Stage) -> list[str]:
+    """What the stage leaves to the model."""
+    return [what for what in ("template", "image") if getattr(stage, what) == AUTO]
+
+
 def _tell_other_words(model: Model, stage: Stage) -> None:
     """Says when a model is to go on in other words, or with pictures cut otherwise, than it was tuned in."""
-    path = model_folder(model.start) / FACTS_FILE if model.start else None
-    if path is None or not path.exists():
-        return
-    facts = as_object(read_json(path)) or {}
+    facts = stored_facts(model_folder(model.start)) if model.start else {}
     for knob, was, now in (
         ("template", facts.get("template"), stage.template),
         ("image", facts.get("image_mode"), stage.image),
@@ -159,6 +194,9 @@ def _joined(model: Model, tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def _processor(model: Model, stage: Stage, tokenizer: Tokenizer, config: ModelConfig, today: date | None) -> Processor:
+    stage = _settled(model, stage)
     _tell_other_words(model, stage)
+    own = stored_own_template(model_folder(model.start), tokenizer) if model.start and stage.template == OWN else None
+    template = own or template_named(stage.template, tokenizer, today)
     pictures = ImageProcessor(config.side_px, config.pixel_mean, config.pixel_std, stage.image, stage.picture_decoding)
-    return Processor(tokenizer, template_named(stage.template, tokenizer, today), pictures, config.image_tokens)
+    return Processor(tokenizer, template, pictures, config.image_tokens)

@@ -13,9 +13,10 @@ from pathlib import Path
 from seetell.console import say
 from seetell.encode.image import ImageProcessor
 from seetell.encode.processor import Processor
+from seetell.encode.stored import beside_weights, template_of
 from seetell.encode.tokenizer import load_tokenizer
 from seetell.errors import BadInput, UsageError
-from seetell.infer.reading import beside_weights, fitting, images_of_original, read_model, template_of
+from seetell.infer.reading import fitting, images_of_original, read_model
 from seetell.model.adapter import merge
 from seetell.model.config import config_of
 from seetell.model.folders import (

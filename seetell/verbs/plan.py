@@ -32,7 +32,7 @@ from seetell.train.recipe import Recipe, Stage
 from seetell.train.room import check_room
 from seetell.train.shapes import shapes_of
 from seetell.train.sharing import stage_plan
-from seetell.train.start import model_tokenizer, opens_in, planning_processor
+from seetell.train.start import model_tokenizer, opens_in, planning_processor, settled
 from seetell.train.work import Flops, flops
 from seetell.verbs.training import resolve
 
@@ -68,7 +68,7 @@ def plan(
     gpus: int | None = None,
 ) -> list[StagePlan]:
     """The plan of every stage, in order. `prices` are GPU=DOLLARS an hour, `gpus` how many of them are rented."""
-    resolved = resolve(recipe, sets)
+    resolved = settled(resolve(recipe, sets))
     priced = dict(map(_price, prices))
     tokenizer = model_tokenizer(resolved.model)
     return [
@@ -128,6 +128,7 @@ def _plan_stage(
         choices={
             **_choices(stage, here, chosen, shapes.prunes),
             "longest sample": f"{stage.max_tokens:,} tokens: {why}",
+            "words and pictures": f"template {stage.template}, image {stage.image}",
             "the model": opens_in(vlm),
         },
         missing=missing,

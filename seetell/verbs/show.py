@@ -18,9 +18,9 @@ from seetell.config import load_recipe
 from seetell.console import marked, say
 from seetell.encode.processor import Processor
 from seetell.encode.sample import Sample
+from seetell.encode.stored import open_processor
 from seetell.errors import BadInput, UsageError
 from seetell.files import FACTS_FILE
-from seetell.infer.reading import open_processor
 from seetell.model.config import ModelConfig
 from seetell.model.folders import model_folder
 from seetell.model.limits import longest_document
@@ -75,9 +75,7 @@ def _print(results: Console, name: str, conversation: Conversation, stage: Stage
         state = f"rejected: {opened.reason}" if isinstance(opened, Rejected) else f"{opened.width} × {opened.height}"
         shown = f"picture {name_of(image)}" if image.path else "picture inside the row"
         results.print(Text(f"{shown} · {state}"), soft_wrap=True)
-    pieces = list(sample_pieces(sample, processor))
-    plain = Text("".join(f"⟦{text}⟧" if learnt else text for text, learnt in pieces))
-    results.print(marked(pieces) if results.is_terminal else plain, soft_wrap=True)
+    results.print(marked(sample_pieces(sample, processor), results), soft_wrap=True)
     return missing
 
 

@@ -58,12 +58,14 @@ def train(
         check_saving,
     )  # here because they import torch, and a typo in --set needs none
     from seetell.train.run import train as run
+    from seetell.train.start import settled
 
     best = Wanted.of(keep_best) if keep_best else None
     task = looking.task if looking is not None else ""
     check_saving(resolved, keep, best, is_observed=bool(observe_every and (task or observers)))
     if best is not None and task and not observers and not best.figure.startswith((HELD_OUT_LOSS, f"{task}/")):
         raise UsageError(f"--observe {task} gives figures such as {task}/accuracy, and none is named {best.figure}.")
+    resolved = settled(resolved, out)
     if looking is not None:
         from seetell.verbs.observing import observers_for
 

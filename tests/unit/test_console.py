@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from seetell import console as told
 from seetell.console import command, duration, installing, marked, progress, say
@@ -76,12 +78,14 @@ def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
 
 
 def test_supervised_pieces_are_marked() -> None:
-    text = marked([("USER: hi ", False), ("hello", True)])
+    pieces = [("USER: hi ", False), ("hello", True)]
+    text = marked(pieces, Console(force_terminal=True))
     assert text.plain == "USER: hi hello"
     assert [(text.plain[span.start : span.end], str(span.style)) for span in text.spans] == [
         ("USER: hi ", "dim"),
         ("hello", "bold green underline"),
     ]
+    assert marked(pieces, Console(file=io.StringIO())).plain == "USER: hi ⟦hello⟧"
 
 
 @pytest.fixture
