@@ -60,17 +60,19 @@ LENGTHS = (12, 7, 1, 60)
 
 INTRODUCTION = """# Which language models and vision towers can be used
 
-Give any decoder and vision tower that transformers has, by hub name or folder: `--set model.language=NAME`,
-`--set model.vision=NAME`. A model is checked once, when it is made or loaded (`seetell/model/self_check.py`): three
-forward passes of at most 24 tokens. A family that is not listed here is checked as well.
+Give any decoder and vision tower that transformers has, by hub name or folder:
+`--set model.language=NAME`, `--set model.vision=NAME`. A model is checked once, when it is made or
+loaded (`seetell/model/self_check.py`): three forward passes of at most 24 tokens. A family that is
+not listed here is checked as well.
 
-* *Matches*: packed documents with pictures, prefill and decode, the pruned last layer, the folder read back, and the
-  folder in transformers where it says `LlavaForConditionalGeneration` are all within 1e-5 of the family's own forward.
-* *Refused*: a sentence gives the reason when the model is made or loaded, before anything trains or answers. If the
-  reason is the length of a document, it comes with the first such document.
+* *Matches*: packed documents with pictures, prefill and decode, the pruned last layer, the folder
+  read back, and the folder in transformers where it says `LlavaForConditionalGeneration` are all
+  within 1e-5 of the family's own forward.
+* *Refused*: a sentence gives the reason when the model is made or loaded, before anything trains or
+  answers. If the reason is the length of a document, it comes with the first such document.
 
-`python benchmarks/families.py --out docs/families.md` wrote this page (torch {torch}, transformers {transformers}),
-with each family's own config class, tiny sizes and random weights."""
+`python benchmarks/families.py --out docs/families.md` wrote this page (torch {torch}, transformers
+5.23.0), with each family's own config class, tiny sizes and random weights."""
 MATCHES, REFUSED, FAULT, UNTRIED = "matches", "refused", "FAULT", "not tried"
 
 

@@ -45,12 +45,12 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def everywhere(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Says it.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="No progress and no remarks: results and errors only.")
+        bool, typer.Option("--quiet", help="Print results and errors only, no progress and no remarks.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Shows the traceback of a failure.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of a failure.")] = False,
 ) -> None:
     del version, debug
     console.quiet = quiet

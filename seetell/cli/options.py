@@ -66,6 +66,8 @@ DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
 OutOption = Annotated[Path, typer.Option(help="The folder to write.")]
 TemperatureOption = Annotated[str, typer.Option(help="A number, or none to leave it to the service.")]
 JudgeTokensOption = Annotated[
-    int | None, typer.Option(min=0, help="The judge's longest reply; 0 leaves it to the service. Else the task's.")
+    int | None, typer.Option(min=0, help="The judge's longest reply, else the task's; 0 leaves it to the service.")
 ]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="Turns a knob: tune.lr.language=1e-5. Repeatable.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a setting: tune.lr.language=1e-5. Repeatable.")
+]

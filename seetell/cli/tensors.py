@@ -23,7 +23,7 @@ def demo(
     device: DeviceOption = Device.auto,
     rebuild_base: Annotated[bool, typer.Option(help="Pretrain the tiny base again first (hours on a CPU).")] = False,
 ) -> None:
-    """The whole road in minutes: draw, write, align, tune, measure, report."""
+    """Runs every stage on drawn pictures, in minutes: draw, write, align, tune, measure, report."""
     from seetell.verbs.demo import demo
 
     demo(out, device=device.value, rebuild_base=rebuild_base)
@@ -33,13 +33,13 @@ def demo(
 def show(
     source: Annotated[str, typer.Argument(metavar="DATA|RECIPE", help="A conversation file, or a recipe.")],
     id: Annotated[str, typer.Option(help="The sample's id; else the first.")] = "",
-    template: Annotated[str, typer.Option(help="The chat template to show it in.")] = "",
+    template: Annotated[str, typer.Option(help="The chat template to use.")] = "",
     model: Annotated[str, typer.Option(help="The model folder whose tokenizer to use; else the tiny base.")] = "",
     images: Annotated[
         Path | None, typer.Option(help="The folder of a file's pictures; else beside it, or images/ there.")
     ] = None,
 ) -> None:
-    """Prints a sample as the model sees it, what is supervised in colour."""
+    """Prints a sample as the model sees it, with the supervised tokens marked."""
     from seetell.verbs.show import show
 
     show(source, id=id, template=template, model=model, images=images)
@@ -63,10 +63,10 @@ def plan(
     price: Annotated[
         list[str] | None, typer.Option(metavar="GPU=DOLLARS", help='An hour\'s price: "H100 80 GB=2.2". Repeatable.')
     ] = None,
-    gpus: Annotated[int | None, typer.Option(min=1, help="So many GPUs, not the fewest that hold it.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON list on standard output, a stage each.")] = False,
+    gpus: Annotated[int | None, typer.Option(min=1, help="This many GPUs, not the fewest that hold it.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON list, an entry for each stage.")] = False,
 ) -> None:
-    """What a recipe will do, without doing it: samples, steps, memory, hours, cost, and what is chosen."""
+    """Estimates a run before it starts: samples, steps, memory, hours, cost, and what is chosen."""
     from seetell.verbs.plan import plan
     from seetell.verbs.plan_table import print_plan
 
@@ -96,16 +96,16 @@ def train(
             metavar="FIGURE", help="Keep OUT/best too: held_out_loss, or what --observe gives (pope/accuracy)."
         ),
     ] = "",
-    observe_every: Annotated[int, typer.Option(min=0, help="Look at the model every so many steps; 0 is never.")] = 0,
-    observe: Annotated[str, typer.Option(metavar="TASK", help="A task of eval to ask each time.")] = "",
+    observe_every: Annotated[int, typer.Option(min=0, help="Observe the model every so many steps; 0 is never.")] = 0,
+    observe: Annotated[str, typer.Option(metavar="TASK", help="Also ask a task of `seetell eval`.")] = "",
     observe_data: Annotated[Path | None, typer.Option(help="The task's data; else data/TASK.")] = None,
-    observe_limit: Annotated[int, typer.Option(min=1, help="Asks only the first questions.")] = 64,
+    observe_limit: Annotated[int, typer.Option(min=1, help="How many of its questions to ask.")] = 64,
     observe_picture: Annotated[
-        list[Path] | None, typer.Option(help="A picture to tell of each time; else the data's first. Repeatable.")
+        list[Path] | None, typer.Option(help="A picture to ask about; else the data's first. Repeatable.")
     ] = None,
-    observe_prompt: Annotated[str, typer.Option(help="What to ask of those pictures.")] = "Describe the image.",
+    observe_prompt: Annotated[str, typer.Option(help="The question about those pictures.")] = "Describe the image.",
 ) -> None:
-    """Runs a recipe's stages; killed at any moment, the same command goes on. How it goes is in OUT/run.html."""
+    """Trains a recipe. If it is killed, the same command resumes it. OUT/run.html shows how it learns."""
     from seetell.verbs.training import Looking, train
 
     looking = Looking(observe, observe_data, observe_limit, observe_picture or (), observe_prompt)
@@ -130,15 +130,17 @@ def chat(
     images: Annotated[list[Path] | None, typer.Argument(help="Pictures to talk about.")] = None,
     image: Annotated[list[Path] | None, typer.Option(help="A picture, placed before the prompt. Repeatable.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Ask this once and stop.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="The answer as one JSON object on standard output.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")] = False,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Keeps the likeliest words up to this mass.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="For temperatures above 0.")] = 0,
+    top_p: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Sample from the likeliest tokens of this mass.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="The seed, for temperatures above 0.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 256,
     device: DeviceOption = Device.auto,
-    dtype: Annotated[Dtype, typer.Option(help="How numbers are kept.")] = Dtype.auto,
+    dtype: Annotated[Dtype, typer.Option(help="The type of the weights.")] = Dtype.auto,
 ) -> None:
-    """Talks about pictures: at the prompt, or once with --prompt."""
+    """Talks about pictures: in a conversation, or once with --prompt."""
     from seetell.verbs.chatting import chat
 
     chat(
@@ -161,10 +163,10 @@ def import_model(
     out: OutOption,
     vision: Annotated[str, typer.Option(help="A projector's vision tower, by folder or hub name.")] = "",
     language: Annotated[str, typer.Option(help="A projector's language model, by folder or hub name.")] = "",
-    base: Annotated[str, typer.Option(help="The model that a first release's LoRA lies over.")] = "",
+    base: Annotated[str, typer.Option(help="The base of a first release's LoRA.")] = "",
     template: Annotated[str, typer.Option(help="The chat template it was tuned in; else what its files say.")] = "",
 ) -> None:
-    """Brings in a LLaVA model of any layout, exactly."""
+    """Imports a LLaVA model of any layout; the weights stay the same to the bit."""
     from seetell.verbs.importing import import_model
 
     parts = {"vision": vision, "language": language, "base": base, "template": template}
@@ -185,7 +187,7 @@ def export_model(
 
 @commands.command()
 def env() -> None:
-    """Versions, device and threads: what to say when reporting a fault."""
+    """Prints versions, device and threads, for a report of a fault."""
     from seetell.verbs.env import env
 
     env()

@@ -24,12 +24,12 @@ commands = typer.Typer()
 @commands.command()
 def generate(
     folders: Annotated[list[Path] | None, typer.Argument(help="With --join: the folders to join.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder to write; run again with the same one to go on.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write; the same one again resumes.")] = None,
     captions: Annotated[Path | None, typer.Option(help="COCO captions.")] = None,
     instances: Annotated[Path | None, typer.Option(help="COCO boxes.")] = None,
     images: Annotated[Path | None, typer.Option(help="The folder of the pictures.")] = None,
     scenes: Annotated[str, typer.Option(help="Scenes as JSONL instead of COCO, or drawn:N.")] = "",
-    kinds: Annotated[str, typer.Option(help="What to ask for.")] = "conversation,detail,complex",
+    kinds: Annotated[str, typer.Option(help="The kinds of conversation to write.")] = "conversation,detail,complex",
     mix: Annotated[str, typer.Option(help="Shares of the kinds: conversation=58,detail=23,complex=77.")] = "",
     base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint.")] = None,
     model: Annotated[str, typer.Option(help="The model's name there.")] = "",
@@ -37,22 +37,22 @@ def generate(
     limit: Annotated[int | None, typer.Option(min=1, help="The first pictures only.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="The most requests at a time.")] = 64,
     prompts: Annotated[Path | None, typer.Option(help="A folder of prompts in the published layout.")] = None,
-    conversation_boxes: Annotated[bool, typer.Option(help="Shows conversations the boxes too.")] = False,
-    seed: Annotated[int, typer.Option(help="For questions and the pictures' places.")] = 0,
+    conversation_boxes: Annotated[bool, typer.Option(help="Show boxes for conversations too.")] = False,
+    seed: Annotated[int, typer.Option(help="The seed of questions and of the pictures' places.")] = 0,
     temperature: TemperatureOption = "0.7",
     max_tokens: Annotated[int, typer.Option(min=0, help="The longest reply; 0 leaves it to the service.")] = 2048,
     timeout: Annotated[float, typer.Option(min=0.1, help="The longest pause between two words, in seconds.")] = 120.0,
     rpm: Annotated[float | None, typer.Option(min=0.1, help="The most requests a minute.")] = None,
     tpm: Annotated[float | None, typer.Option(min=1.0, help="The most tokens a minute.")] = None,
     price: Annotated[str | None, typer.Option(metavar="IN,OUT", help="Dollars a million tokens.")] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0.0, help="Stops before this many dollars are spent.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Counts, tokens, money and time; asks nobody.")] = False,
-    reparse: Annotated[Path | None, typer.Option(help="Reads a folder's replies again, asking nobody.")] = None,
-    retry_rejected: Annotated[bool, typer.Option("--retry-rejected", help="Asks rejected items once more.")] = False,
+    max_cost: Annotated[float | None, typer.Option(min=0.0, help="Stop before this many dollars are spent.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print counts, tokens, cost and time.")] = False,
+    reparse: Annotated[Path | None, typer.Option(help="Read a folder's replies again, without requests.")] = None,
+    retry_rejected: Annotated[bool, typer.Option("--retry-rejected", help="Ask rejected items once more.")] = False,
     shard: Annotated[str, typer.Option(metavar="I/N", help="This machine's share of the pictures.")] = "1/1",
-    join: Annotated[bool, typer.Option("--join", help="Joins the folders of shards: --join A B --out C.")] = False,
+    join: Annotated[bool, typer.Option("--join", help="Join the folders of shards: --join A B --out C.")] = False,
     batch: Annotated[str, typer.Option(help="A provider's batch files: write, submit or collect.")] = "",
-    bench: Annotated[int, typer.Option(min=0, help="Writes a benchmark of this many pictures.")] = 0,
+    bench: Annotated[int, typer.Option(min=0, help="Write a benchmark of this many pictures.")] = 0,
 ) -> None:
     """Writes instruction data by asking a language model about captions and boxes."""
     from seetell.ask.price import price_of
@@ -85,9 +85,9 @@ def generate(
 def select(
     captions: Annotated[Path, typer.Argument(help="Captions: .tsv, .jsonl, COCO's JSON, or LLaVA's JSON list.")],
     out: OutOption,
-    images: Annotated[Path | None, typer.Option(help="Their pictures; captions without one are left out.")] = None,
-    image_name: Annotated[str, typer.Option(help="How a .tsv's pictures are called.")] = "GCC_train_{:09d}.jpg",
-    seed: Annotated[int, typer.Option(help="Which captions of common things are taken.")] = 0,
+    images: Annotated[Path | None, typer.Option(help="Their pictures; captions without one are skipped.")] = None,
+    image_name: Annotated[str, typer.Option(help="The names of a .tsv's pictures, by row.")] = "GCC_train_{:09d}.jpg",
+    seed: Annotated[int, typer.Option(help="The seed of the draw among common phrases.")] = 0,
     least: Annotated[int, typer.Option(min=1, help="Phrases that occur less often do not count.")] = 3,
     most: Annotated[int, typer.Option(min=1, help="The most captions that one phrase takes.")] = 100,
     chunker: Annotated[str, typer.Option(help="auto, spacy or built-in.")] = "auto",
@@ -99,7 +99,7 @@ def select(
 
 
 data_app = typer.Typer(
-    name="data", help="Looks into conversation files, and changes their format.", no_args_is_help=True
+    name="data", help="Checks, counts, converts and browses conversation files.", no_args_is_help=True
 )
 commands.add_typer(data_app)
 DataArgument = Annotated[Path, typer.Argument(help="LLaVA, ShareGPT or OpenAI rows: .json, .jsonl, .parquet or .tar.")]
@@ -110,11 +110,11 @@ ImagesOption = Annotated[Path | None, typer.Option(help="Their folder; else besi
 def check_data(
     data: DataArgument,
     images: ImagesOption = None,
-    against: Annotated[Path | None, typer.Option(help="An evaluation's questions: pictures that both have.")] = None,
+    against: Annotated[Path | None, typer.Option(help="A benchmark's questions: finds shared pictures.")] = None,
     max_tokens: Annotated[int, typer.Option(help="Longer rows are remarked upon.")] = 2048,
-    out: Annotated[Path | None, typer.Option(help="Every problem, as JSONL.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A file for every problem, as JSONL.")] = None,
 ) -> None:
-    """Which rows training would reject, and why; remarks upon doubles, control tokens and long rows."""
+    """Lists rows that training would reject, with the reason; remarks upon doubles, control tokens, long rows."""
     from seetell.verbs.data import check
 
     check(data, images, against=against, max_tokens=max_tokens, out=out)
@@ -122,9 +122,9 @@ def check_data(
 
 @data_app.command("stats")
 def data_stats(
-    data: DataArgument, out: Annotated[Path | None, typer.Option(help="The figures as JSON.")] = None
+    data: DataArgument, out: Annotated[Path | None, typer.Option(help="A file for the figures, as JSON.")] = None
 ) -> None:
-    """Counts and lengths."""
+    """Prints counts and lengths."""
     from seetell.verbs.data import stats
 
     stats(data, out)
@@ -136,9 +136,9 @@ def convert_data(
     out: Annotated[Path, typer.Option(help="The file to write: .json, .jsonl or .parquet.")],
     to: Annotated[str, typer.Option(help="llava, sharegpt, openai, or pairs for stage 1.")],
     images: ImagesOption = None,
-    seed: Annotated[int, typer.Option(help="For the requests of pairs.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the requests that pairs get.")] = 0,
 ) -> None:
-    """Writes a file in another format; what that cannot say is listed, never changed."""
+    """Writes a file in another format; a row that it would change is listed and not written."""
     from seetell.verbs.data import convert
 
     convert(data, out, to, images, seed)
@@ -150,7 +150,7 @@ def browse_data(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("browse.html"),
     images: ImagesOption = None,
     count: Annotated[int, typer.Option(min=1, help="How many rows.")] = 60,
-    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the draw.")] = 0,
 ) -> None:
     """Writes a page of rows with their pictures."""
     from seetell.verbs.data import browse
@@ -167,14 +167,14 @@ def evaluate(
     out: OutOption,
     data: Annotated[Path | None, typer.Option(help="The benchmark's files (docs/data.md); else data/TASK.")] = None,
     judge: Annotated[str, typer.Option(help="For judged tasks: openai:NAME@URL, replay:FILE or rules.")] = "",
-    limit: Annotated[int | None, typer.Option(min=1, help="Asks only the first so many questions.")] = None,
-    both_orders: Annotated[bool, typer.Option("--both-orders", help="Judges both orders of the answers.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask only the first so many questions.")] = None,
+    both_orders: Annotated[bool, typer.Option("--both-orders", help="Judge both orders of the answers.")] = False,
     judge_temperature: TemperatureOption = "0",
     judge_max_tokens: JudgeTokensOption = None,
     device: DeviceOption = Device.auto,
-    dtype: Annotated[Dtype, typer.Option(help="How numbers are kept.")] = Dtype.auto,
+    dtype: Annotated[Dtype, typer.Option(help="The type of the weights.")] = Dtype.auto,
 ) -> None:
-    """Asks a model a benchmark's questions and scores the answers; run again, it goes on."""
+    """Asks a model a benchmark's questions and scores the answers; run again, it resumes."""
     from seetell.verbs.eval import eval
 
     eval(
@@ -198,21 +198,19 @@ def score(
     answers: Annotated[
         list[Path], typer.Option(help="The answers, or the judge's verdicts. Repeatable for llava_bench.")
     ],
-    truth: Annotated[
-        Path | None, typer.Option(help="What is right: a file or folder of the task's own layout.")
-    ] = None,
-    questions: Annotated[Path | None, typer.Option(help="What was asked, where the answers only number it.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="The right answers, in the task's own layout.")] = None,
+    questions: Annotated[Path | None, typer.Option(help="The questions, where answers only number them.")] = None,
     splits: Annotated[Path | None, typer.Option(help="ScienceQA's pid_splits.json.")] = None,
-    stored: Annotated[bool, typer.Option(help="ScienceQA: scores the choices that the file stored.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    stored: Annotated[bool, typer.Option(help="ScienceQA: score the choices that the file stored.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Scores answers that someone already has, by the official rule."""
+    """Scores answers that you already have, by the official rule."""
     from seetell.verbs.score import score
 
     score(task, answers, truth=truth, questions=questions, splits=splits, stored=stored, as_json=json)
 
 
-scienceqa_app = typer.Typer(help="ScienceQA: problems to conversations, and two models' answers joined.")
+scienceqa_app = typer.Typer(help="ScienceQA: turns problems into conversations, joins two models' answers.")
 commands.add_typer(scienceqa_app, name="scienceqa", no_args_is_help=True)
 
 

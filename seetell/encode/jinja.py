@@ -82,7 +82,7 @@ class JinjaTemplate:
         if self.tokenizer.prefix_ids and bos and self._surroundings(shape, prompt=False)[0].startswith(bos):
             raise self._refused(f"begins with {bos!r} twice")
         if not self.stop:
-            raise self._refused("ends no answer: nothing stands behind the last one")
+            raise self._refused("ends no answer: nothing follows the last one")
 
     @property
     def stop(self) -> Pieces:
@@ -204,7 +204,7 @@ class JinjaTemplate:
 
     def _refused(self, why: str) -> RefusedTemplate:
         return RefusedTemplate(
-            f"the chat template {self.name!r} cannot be learnt from, because it {why}; choose another template"
+            f"the chat template {self.name!r} cannot be trained on, because it {why}; choose another template"
         )
 
     def jinja(self, bos: str, eos: str) -> str:
@@ -257,8 +257,8 @@ def own_template(tokenizer: Tokenizer, today: date | None = None) -> JinjaTempla
     source = dated(source, today)
     if _ASKS_TODAY.search(source):
         raise UsageError(
-            "this language model's chat template asks for the date in a form that it makes up itself, so nobody could "
-            "say later what was learnt; name another template, such as vicuna-v1"
+            "this language model's chat template asks for the date in a form that it makes up itself, so what was "
+            "trained on could not be known later; name another template, such as vicuna-v1"
         )
     return JinjaTemplate(source, tokenizer)
 

@@ -55,7 +55,7 @@ class Processor:
 
     def __post_init__(self) -> None:
         if self.slots_per_image < 1:
-            raise UsageError(f"a picture needs at least one slot, not {self.slots_per_image}")
+            raise UsageError(f"a picture needs at least one image token, not {self.slots_per_image}")
         _probe(self)
 
     def encode(self, conversation: Conversation, max_tokens: int = 2048) -> Sample | Rejected:
@@ -194,7 +194,7 @@ class Processor:
             learnt = covered.count(1)
             if 0 < learnt < len(covered):
                 raise HalfSupervised(
-                    f"one token covers {text[start:end]!r}, of which only a part is learnt, "
+                    f"one token covers {text[start:end]!r}, of which only a part is supervised, "
                     f"with the template {self.template.name!r}"
                 )
             mask.append(learnt > 0)
@@ -257,18 +257,18 @@ def _probe(processor: Processor) -> None:
         if isinstance(error, UsageError):
             raise
         raise UsageError(
-            f"the chat template {template.name!r} cannot be learnt from: {error}; choose another template"
+            f"the chat template {template.name!r} cannot be trained on: {error}; choose another template"
         ) from error
     whole = tokenizer.hf(_text(rendered, tokenizer))["input_ids"]
     if ids != whole:
         raise UsageError(
             f"the template {template.name!r} and this tokenizer do not go together: read as one text, a prompt gives "
-            "other ids than read piece by piece, so a trained model would be asked in other ids than it learnt"
+            "other ids than read piece by piece, so a trained model would be asked in other ids than it learned"
         )
     if any(ids[: len(start)] != start for start in starts):
         raise UsageError(
             f"the template {template.name!r} and this tokenizer do not go together: the ids of a prompt are not the "
-            "beginning of the ids that are learnt from"
+            "beginning of the ids that are trained on"
         )
 
 

@@ -193,7 +193,7 @@ def contract(files: Files) -> Graded:
         raise BadInput(f"{files.answers_file} has no answer to {len(missing)} problems, the first is {missing[0]}.")
     asked = problem_items({pid: problems[pid] for pid in wanted})
     if len(said) > len(asked):
-        say(f"{len(said) - len(asked)} answers are about other problems and were left aside.")
+        say(f"{len(said) - len(asked)} answers are about other problems and are ignored.")
     if files.stored:
         return TASK.graded(marked(item, int(said[item.id]), "stored") for item in asked)
     return TASK.grade(asked, [Answer(pid, text) for pid, text in said.items()])

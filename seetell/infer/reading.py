@@ -57,7 +57,7 @@ def fitting(vlm: VLM, processor: Processor, where: str | Path) -> Processor:
     given = (processor.tokenizer.image_id, processor.slots_per_image)
     if given != wanted:
         raise BadInput(
-            f"{where} does not fit together: its processor gives a picture {given[1]} slots of token {given[0]}, "
+            f"{where} does not fit together: its processor gives a picture {given[1]} image tokens of id {given[0]}, "
             f"its weights expect {wanted[1]} of {wanted[0]}; put the files in that the weights were saved with."
         )
     return processor

@@ -134,7 +134,7 @@ class VLM(nn.Module):
         given = features.shape[0] * features.shape[1]
         if rows.shape[0] != given:
             raise BadInput(
-                f"The text has {rows.shape[0]} image slots and the pictures fill {given} "
+                f"The text has {rows.shape[0]} image tokens and the pictures fill {given} "
                 f"({features.shape[0]} of {features.shape[1]}): encode them with this model's own processor."
             )
         embeddings = self.embedding(ids)

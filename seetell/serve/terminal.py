@@ -19,8 +19,8 @@ from seetell.types import Image, Rejected
 HELP = """\
 /image PATH …   show pictures with what you say next
 /clear          begin a new conversation
-/save FILE      write the conversation down
-/load FILE      take a saved one up again
+/save FILE      save the conversation
+/load FILE      load a saved conversation
 /help           this
 /quit           leave (or Ctrl-D)"""
 
@@ -34,7 +34,7 @@ def converse(session: ChatSession, images: Sequence[Image] = ()) -> None:
     terminal = Terminal(session)
     terminal.show(images)
     if sys.stdin.isatty():
-        say("Ask something. /help tells what else can be typed.")
+        say("Ask something, or type /help.")
     while (line := terminal.read()) is not None:
         try:
             if not terminal.take(line.strip()):
@@ -125,7 +125,7 @@ class Terminal:
 
     def _load(self, words: list[str]) -> None:
         self.session.load(_one_file("/load", words))
-        say(f"(taken up after {len(self.session.conversation.turns)} turns)")
+        say(f"(loaded, {len(self.session.conversation.turns)} turns)")
 
 
 def write(piece: str) -> None:

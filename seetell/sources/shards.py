@@ -125,7 +125,7 @@ def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo | Rejected, bytes]]:
         file.seek(at)
         ends = file.read(tarfile.BLOCKSIZE)
     if not ends or any(ends):
-        yield Rejected(path.name, "damaged shard", f"{path} does not go on as a tar after {last}"), b""
+        yield Rejected(path.name, "damaged shard", f"{path} is not a tar any more after {last}"), b""
 
 
 def _row(sample: _Sample) -> dict[str, Any] | Rejected:

@@ -94,7 +94,7 @@ class Keeper:
     def check(self) -> None:
         """Fails when the last save did."""
         if self._failure:
-            raise Failed(f"{self._failure} Make room there, and the same command goes on from what is kept.")
+            raise Failed(f"{self._failure} Make room there: the same command resumes from what is kept.")
 
     @property
     def _target(self) -> Path:
@@ -127,7 +127,7 @@ class Keeper:
             rest = f"{kept[0].name} is kept." if kept else "There is none before it."
             self._failure = f"{self._target} could not be written ({_reason(error)}). {rest}"
             if self._ranks.main:
-                say(f"{self._failure} Training goes on, and so do the next checkpoints.")
+                say(f"{self._failure} Training continues, and the next checkpoint is tried.")
                 shutil.rmtree(self._writing, ignore_errors=True)
             return False
         return True
@@ -142,7 +142,7 @@ def full_disk_told(out: Path) -> Iterator[None]:
     except DiskFull as full:
         raise Failed(
             f"There is no room left in {out} ({_reason(full)}). What was saved before is whole: make room, and the "
-            "same command goes on from there."
+            "same command resumes from there."
         ) from full
 
 

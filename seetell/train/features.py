@@ -172,7 +172,7 @@ def _write(path: Path, eye: Eye, decoded: dict[str, Tensor | Rejected]) -> None:
     except OSError as error:
         raise Failed(
             f"The features of {len(decoded)} pictures ({len(data) / 1e6:.1f} MB) could not be written to {path}: "
-            f"{error.strerror}. Make room there, or turn cache_features off; the same command goes on from here."
+            f"{error.strerror}. Make room there, or turn cache_features off; the same command resumes from here."
         ) from error
 
 

@@ -107,7 +107,7 @@ class RunLog:
         if not self.failed_observations[name]:
             say(
                 f"The observer {name} failed at step {step} of {self.stage} ({type(error).__name__}: {error}); the run "
-                "goes on, and further failures of it are only counted."
+                "continues, and further failures of it are only counted."
             )
         self.failed_observations[name] += 1
         self.event("observer failed", step, observer=name, error=f"{type(error).__name__}: {error}")

@@ -167,7 +167,7 @@ def join(device: str) -> Iterator[Ranks]:
             raise
         raise Failed(
             f"Rank {ranks.rank} lost the other ranks: one of them ended, and says above why. "
-            "The same command goes on from the last checkpoint."
+            "The same command resumes from the last checkpoint."
         ) from error
     finally:
         console.quiet = quiet

@@ -48,7 +48,7 @@ class Model:
                     f'model.start="{self.start}" decides {", ".join(beside)} itself: leave it out ({asked})'
                 )
         elif not (self.vision and self.language):
-            raise ConfigError("a model needs vision and language, or start (a finished model folder to go on from)")
+            raise ConfigError("a model needs vision and language, or start (the folder of a finished model)")
         elif self.joined["connector"] not in CONNECTORS:
             raise ConfigError(f"There is no connector {self.connector!r}: it is linear or mlp1 ... mlp8.")
 

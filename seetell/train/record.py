@@ -62,10 +62,10 @@ def open_record(recipe: Recipe, out: Path, device: str, ranks: int) -> Record:
         if device != "auto" and str(pick_device(device)) != record.device:
             _refuse_other(out, [f"device: {record.device!r} -> {device!r}"])
         for change in differences(record.versions, now.versions, "versions"):
-            say(f"This run goes on with other software than it began with ({change}): its last bits may differ.")
+            say(f"This run resumes with other software than it began with ({change}): its last bits may differ.")
         if record.ranks != ranks:
             on = "1 process" if ranks == 1 else f"{ranks} processes"
-            say(f"This run goes on on {on}, not {record.ranks}: the same steps, whose last bits may differ.")
+            say(f"This run resumes on {on}, not {record.ranks}: the steps are the same, their last bits may differ.")
             record.ranks = ranks
             record.save(out)
     else:

@@ -237,7 +237,7 @@ class _Run:
         if folder is None:
             return start_model(self.recipe, again=again)
         if not is_finished(folder):
-            raise UsageError(f"{name} goes on from {folder}, which is not there yet: run align first.")
+            raise UsageError(f"{name} starts from {folder}, which is not there yet: run align first.")
         return load_model(folder)
 
     def is_last(self, name: str) -> bool:
@@ -260,7 +260,7 @@ class _Run:
             if chosen:
                 found = chosen | choose_for_memory(stage, vlm, device, shards, chosen)
                 if changes := differences(chosen, {what: found[what] for what in chosen}):
-                    say(f"{name} is computed otherwise on {self.ranks.count} ranks, for their memory: {changes[0]}.")
+                    say(f"{name} is computed differently on {self.ranks.count} ranks, for their memory: {changes[0]}.")
             else:
                 found = choose_computing(stage, vlm, device, shards)
             self.record.chosen[name] = found | {"ranks": str(self.ranks.count)}

@@ -45,7 +45,7 @@ class RunPage:
             write_atomic(self._out / PAGE, run_page(self._out).html())
         except Exception as error:
             if not self._failed:
-                say(f"{self._out / PAGE} cannot be written ({type(error).__name__}: {error}); the run goes on.")
+                say(f"{self._out / PAGE} cannot be written ({type(error).__name__}: {error}); the run continues.")
             self._failed = True
         ended_s = time.monotonic()
         self._due_s = ended_s + max(EVERY_S, TIMES_ITS_COST * (ended_s - began_s))
@@ -206,7 +206,7 @@ def _left_out(page: Page, refused: Mapping[str, Rows]) -> None:
     first = {(stage, str(row["reason"])): row for stage, rows in refused.items() for row in reversed(rows)}
     if not counts:
         return
-    page.heading("What was left out")
+    page.heading("Rejected rows")
     page.table(
         [
             (stage, reason, count, str(first[stage, reason]["id"]), str(first[stage, reason]["detail"]))
@@ -252,7 +252,7 @@ def _event(row: Mapping[str, Any]) -> str:
     if row["event"] == "resumed" and row.get("done_again"):
         count = int(row["done_again"])
         steps = "1 step" if count == 1 else f"{count:,} steps"
-        after += f"; {steps} behind the last checkpoint done again"
+        after += f"; {steps} after the last checkpoint done again"
     if row.get("error"):
         after += f": {row.get('observer', '')} {row['error']}".replace(":  ", ": ")
     return after

@@ -185,7 +185,7 @@ def _tell_other_words(model: Model, stage: Stage) -> None:
         ("image", facts.get("image_mode"), stage.image),
     ):
         if was and now not in (was, OWN):
-            say(f"{model.start} was tuned with {knob}={was}, and this stage goes on with {knob}={now}.")
+            say(f"{model.start} was tuned with {knob}={was}, and this stage trains with {knob}={now}.")
 
 
 def _joined(model: Model, tokenizer: Tokenizer) -> dict[str, Any]:

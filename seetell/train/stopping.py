@@ -25,7 +25,7 @@ class Stop:
         if self.signal is not None:  # asked twice: now
             raise KeyboardInterrupt
         self.signal = number
-        say("Stopping after this step; the same command goes on from here.")
+        say("Stopping after this step; the same command resumes from here.")
 
     def end_if_asked(self, ranks: Ranks) -> None:
         """Ends the process as the signal would have, now that everything is saved; one rank's signal ends all."""

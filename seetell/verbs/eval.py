@@ -55,7 +55,7 @@ def eval(
     chosen = pick(TASKS, task, "task")
     out = output_folder(out)
     if not models:
-        raise UsageError("There is nobody to ask: give --model.")
+        raise UsageError("No model is named: give --model.")
     items = limited(items_of(chosen, data), limit)
     out.mkdir(parents=True, exist_ok=True)
     _one_task(out, chosen.name)

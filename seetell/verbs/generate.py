@@ -126,7 +126,7 @@ def generate(
             report, stopped = write_bench(run, scenes, bench) if bench else run.go(scenes)
     except KeyboardInterrupt:
         raise Interrupted(f"Interrupted; {_kept_in(out)}; to resume, {again}") from None
-    return conclude(out, report, stopped, f"to go on, {again}")
+    return conclude(out, report, stopped, f"to resume, {again}")
 
 
 def make_teacher(service: Service, concurrency: int, unspoken: Collection[tuple[str, str]] = ()) -> ChatModel:
@@ -150,7 +150,7 @@ def make_teacher(service: Service, concurrency: int, unspoken: Collection[tuple[
 
 def parse_again(out: Path) -> dict[str, Any]:
     """Reads every reply in `out` again, asking nobody."""
-    return conclude(out, reparse(out), "", "reading again asks nobody: run the line that asks once more")
+    return conclude(out, reparse(out), "", "reading again sends no request: run the line that asks")
 
 
 def join(folders: Sequence[Path], out: Path) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def join(folders: Sequence[Path], out: Path) -> dict[str, Any]:
     out = output_folder(out)
     with telling_full_disk(out):
         join_folders(folders, out)
-    return conclude(out, reparse(out), "", "joining asks nobody: run the shards' lines once more, then join again")
+    return conclude(out, reparse(out), "", "joining sends no request: run the shards' lines once more, then join again")
 
 
 def conclude(out: Path, report: dict[str, Any], stopped: str, advice: str) -> dict[str, Any]:
@@ -278,5 +278,5 @@ def _batch(run: Run, source: Source, step: str) -> dict[str, Any]:
             report = finish(run.out, journal)
             if unfinished:
                 return conclude(run.out, report, f"{unfinished} batches are not finished.", "collect again later")
-            return conclude(run.out, report, "", "to go on: --batch write, submit and collect once more")
+            return conclude(run.out, report, "", "to resume: --batch write, submit and collect once more")
     return {}

@@ -165,7 +165,7 @@ def _choices(stage: Stage, here: Fit, chosen: Mapping[str, str], prunes: bool) -
         "precision": f"{chosen['precision']}: {precise}",
         "checkpointing": f"{chosen['checkpointing']}: {recomputed}",
         "compile": f"{chosen['compile']}: {compiled}",
-        "last layer": "queries and MLP only where a token is learnt" if prunes else "whole: it is not of Llama's shape",
+        "last layer": "queries and MLP only for supervised tokens" if prunes else "whole: it is not of Llama's shape",
         "sharding": "none: one process; where the language model learns on several, they share its weights, and keep "
         "what they gathered through a step where that fits too",
     }

@@ -50,7 +50,7 @@ def counted(stage: StagePlan) -> list[str]:
     sentences = [
         f"{counts.samples:,} samples × {counts.epochs} in {counts.steps:,} steps{floating} and {counts.passes:,} "
         f"forward passes; {counts.pictures:,} pictures are seen.",
-        f"{counts.tokens:,} tokens an epoch, {counts.supervised:,} of them learnt; the longest sample has "
+        f"{counts.tokens:,} tokens an epoch, {counts.supervised:,} of them supervised; the longest sample has "
         f"{counts.longest_tokens:,}.",
         f"Packed, {_empty(counts.tokens * counts.epochs, counts.slots)} of what is computed is empty. Padded to the "
         f"longest of 16 it would be {_empty(counts.tokens_alone, counts.slots_at_random)} in random order and "
@@ -62,7 +62,7 @@ def counted(stage: StagePlan) -> list[str]:
     if counts.held_out:
         sentences.append(f"Held out: {counts.held_out:,} more samples, on which the loss is measured.")
     if lost := sum(counts.left_out.values()):
-        sentences.append(f"Rows left out: {lost:,} ({told(counts.left_out)}).")
+        sentences.append(f"Rejected rows: {lost:,} ({told(counts.left_out)}).")
     return sentences
 
 

@@ -1,7 +1,7 @@
 """`seetell show`: a sample exactly as the model sees it, from its ids back to text.
 
 What the model learns to say is marked (green and underlined on a terminal, between ⟦ ⟧ elsewhere), and a run
-of image slots is shortened to its count. A mask that slipped, a template that is not the model's, or a row
+of image tokens is shortened to its count. A mask that slipped, a template that is not the model's, or a row
 that training would leave out is seen here before any hour is spent.
 """
 
@@ -117,7 +117,7 @@ def _find(data: tuple[Data, ...], id: str) -> Conversation | None:
 
 
 def _facts(sample: Sample, processor: Processor) -> str:
-    pictures = f"{len(sample.images)} × {processor.slots_per_image} image slots" if sample.images else "no picture"
+    pictures = f"{len(sample.images)} × {processor.slots_per_image} image tokens" if sample.images else "no picture"
     supervised = int(sample.supervised.sum())
     tokens = f"{len(sample)} tokens, {supervised} supervised"
     return f"{shortened(sample.id)} · {processor.template.name} · {tokens}, {pictures}"

@@ -167,7 +167,7 @@ def test_interrupted_and_gone_on_with_it_shows_the_same_observations(world: Path
     assert list(read_jsonl(out / "observations.jsonl")) == list(read_jsonl(tmp_path / "whole" / "observations.jsonl"))
     events = [(row["event"], row["step"], row.get("done_again")) for row in read_jsonl(out / "events.jsonl")]
     assert events == [("began", 0, 0), ("stopped", 2, None), ("resumed", 2, 1), ("finished", 4, None)]
-    assert "resumed at step 2; 1 step behind the last checkpoint done again" in read_page(out).text
+    assert "resumed at step 2; 1 step after the last checkpoint done again" in read_page(out).text
 
 
 def test_a_page_that_cannot_be_written_ends_no_run(
@@ -179,7 +179,7 @@ def test_a_page_that_cannot_be_written_ends_no_run(
     monkeypatch.setattr(run_page, "run_page", broken)
     train(replace(recipe_of(world), align=None), tmp_path, device="cpu")
     assert (tmp_path / "model" / "model.safetensors").is_file()
-    assert "run.html cannot be written (ValueError: nothing to draw); the run goes on." in capsys.readouterr().err
+    assert "run.html cannot be written (ValueError: nothing to draw); the run continues." in capsys.readouterr().err
 
 
 def test_the_page_of_a_killed_run_opens_and_is_not_written_all_the_time(world: Path, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_chatml_in_jinja_is_our_chatml() -> None:
     ],
 )
 def test_unsound_templates_are_refused_by_name(source: str, why: str) -> None:
-    with pytest.raises(UsageError, match="the chat template 'own' cannot be learnt from") as refused:
+    with pytest.raises(UsageError, match="the chat template 'own' cannot be trained on") as refused:
         JinjaTemplate(source, tiny_tokenizers.byte_level())
     assert why in str(refused.value)
 
@@ -127,7 +127,7 @@ def test_a_template_that_looks_for_common_words_is_refused() -> None:
     template = JinjaTemplate(
         CHATML.replace("message.content +", "message.content | replace('cat', 'dog') +"), tokenizer
     )
-    with pytest.raises(UsageError, match="the chat template 'own' cannot be learnt from"):
+    with pytest.raises(UsageError, match="the chat template 'own' cannot be trained on"):
         Processor(tokenizer, template, ImageProcessor(32), 1)
 
 

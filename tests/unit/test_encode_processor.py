@@ -136,7 +136,7 @@ def test_a_template_that_the_tokenizer_cannot_follow_is_refused() -> None:
         Processor(tokenizer, ChatTemplate("odd", ("ASSISTANT: ",), (EOS,)), image, 1)
     with pytest.raises(UsageError, match="no bos_token"):
         Processor(tiny_tokenizers.unigram(), TEMPLATES["llama-2"], image, 1)
-    with pytest.raises(UsageError, match="at least one slot"):
+    with pytest.raises(UsageError, match="at least one image token"):
         Processor(tokenizer, TEMPLATES["plain"], image, 0)
     with pytest.raises(ConfigError, match="vicuna-v1"):
         template_named("vicuna-1", tokenizer)

@@ -80,7 +80,7 @@ def test_batches_come_with_the_places_of_their_image_tokens() -> None:
 def test_embeddings_that_do_not_fill_the_places_are_still_refused() -> None:
     model, micro = ready(), carrying(3)
     broken = replace(micro.batch, pixels=micro.batch.pixels[:1])
-    with pytest.raises(Exception, match="image slots"):
+    with pytest.raises(Exception, match="image tokens"):
         token_losses(model, MicroBatch(broken))
 
 

@@ -103,7 +103,7 @@ def test_every_verb_counts_the_same_image_tokens(
     assert set(counted.values()) == {PATCHES + keep_cls}, counted
 
     show(str(world / "tune.json"), template="vicuna-v1", model=str(folder))
-    assert f"1 × {PATCHES + keep_cls} image slots" in capsys.readouterr().out
+    assert f"1 × {PATCHES + keep_cls} image tokens" in capsys.readouterr().out
     (planned,) = plan(replace(recipe, model=from_folder), device="cpu")
     assert planned.counts.tokens == sum(read_samples(stage, trained, 0, "tune").lengths)
 

@@ -96,9 +96,9 @@ def test_no_picture_still_reaches_the_connector() -> None:
 def test_slots_and_pictures_must_agree() -> None:
     vlm = tiny_vlm()
     ids, positions, lengths = packed(tiny_documents([(1, 7)]))
-    with pytest.raises(BadInput, match="16 image slots and the pictures fill 32"):
+    with pytest.raises(BadInput, match="16 image tokens and the pictures fill 32"):
         vlm(ids, positions, lengths, pixels=tiny_pixels(2))
-    with pytest.raises(BadInput, match="16 image slots and the pictures fill 0"):
+    with pytest.raises(BadInput, match="16 image tokens and the pictures fill 0"):
         vlm(ids, positions, lengths)
 
 

@@ -61,7 +61,7 @@ def test_a_finished_model_shows_data_in_its_own_template(tmp_path: Path, capsys:
     show(tune, id="t1", model=str(tmp_path / "model"))
     out = capsys.readouterr().out
     assert out.startswith(f"{tune} · t1 · vicuna-v1 · ")
-    assert "1 × 4 image slots" in out
+    assert "1 × 4 image tokens" in out
     assert "rejected: missing picture" in out  # tiny_data keeps its pictures in a folder of their own
     assert out.count("⟦ ") == 2
     show(tune, id="t1", model=str(tmp_path / "model"), images=tmp_path / "pictures")
