@@ -109,7 +109,7 @@ class ImageProcessor:
         try:
             settings = read_json(path)
         except FileNotFoundError as error:
-            raise BadInput(f"{folder} has no {CONFIG_FILE}, so nobody knows how its pictures are made ready") from error
+            raise BadInput(f"{folder} has no {CONFIG_FILE}, so how its pictures are made ready is unknown") from error
         except DamagedFile as error:
             raise BadInput(str(error)) from error
         return cls.from_settings(settings, str(path))

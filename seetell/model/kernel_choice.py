@@ -109,7 +109,7 @@ def why_not_kernel(candidate: Candidate, case: Case) -> str | None:
     if why is not None:
         kind = str(case.dtype).removeprefix("torch.")
         widths = " and ".join(map(str, dict.fromkeys((case.width, case.value_width))))
-        say(f"Attention leaves {candidate.name} out, for {kind} heads of width {widths} on {case.device}: {why}.")
+        say(f"Attention does not use {candidate.name} for {kind} heads of width {widths} on {case.device}: {why}.")
     return why
 
 

@@ -1,4 +1,4 @@
-"""LLaVA-1.5 7B with LoRA: as llava_1_5_7b, but in stage 2 low-rank matrices learn in the language model's stead.
+"""LLaVA-1.5 7B with LoRA: as llava_1_5_7b, but in stage 2 low-rank matrices learn in place of the language model.
 
 Run     seetell train llava_1_5_7b_lora --out runs/llava-1.5-7b-lora
 Needs   what llava_1_5_7b needs, and peft (pip install -e '.[lora]')

@@ -284,7 +284,7 @@ def _check_said(turns: Sequence[Turn]) -> None:
         if turn.role != "system" and not turn.text.strip() and not turn.images:
             raise Problem("empty turn", f"turn {at}, from {turn.role}")
     if not any(turn.role == "assistant" for turn in turns):
-        raise Problem("no answer", "nobody answers the question")
+        raise Problem("no answer", "no turn answers the question")
 
 
 def _check_unicode(what: str, text: str) -> None:

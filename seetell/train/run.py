@@ -7,7 +7,7 @@
     out/aligned/                  the model between the stages, whole and loadable
     out/model/                    the finished model, or the adapter that lies over a finished one
     out/best/                     the same at the step of its best figure, where one is followed (`best.py`)
-    out/report.json               steps, samples, seconds, what was left out and why
+    out/report.json               steps, samples, seconds, what was rejected and why
 
 The same command goes on where a killed one stopped, and a finished run does nothing. A stage always begins
 from a folder (the parts, or `aligned/`), so a resumed run and an undisturbed one take the same road.
@@ -333,10 +333,10 @@ class _Run:
         """Says what the stage did not learn from, and why."""
         left_out = sum(log.refused_reasons.values())
         reasons = f": {told(log.refused_reasons)}" if left_out else ""
-        say(f"{name}: {left_out} of {len(samples.names) + len(samples.rejected)} samples left out{reasons}.")
+        say(f"{name}: {left_out} of {len(samples.names) + len(samples.rejected)} samples rejected{reasons}.")
         if state.not_finite:
             say(
-                f"{name}: {state.not_finite} of {state.step} steps were not taken, for their loss was not finite; "
+                f"{name}: {state.not_finite} of {state.step} steps were not taken, because their loss was not finite; "
                 f"their samples are named in {log.not_finite_file}."
             )
 

@@ -73,7 +73,7 @@ def run_page(out: Path) -> Page:
             "samples/s",
             "time",
             "waited for data",
-            "left out",
+            "rejected",
         ],
     )
     for name, lines in reversed(curves.items()):

@@ -281,7 +281,7 @@ def test_refused_pictures_are_counted_and_others_untouched(
     out = tmp_path / "out"
     assert train(recipe, out, device="cpu") == out / "model"
     told = capsys.readouterr().err
-    assert "align: 5 of 24 samples left out: " in told
+    assert "align: 5 of 24 samples rejected: " in told
     assert "1 × missing picture" in told
     assert f"The model is in {out / 'model'}; talk to it: {command('chat', out / 'model')}" in told
     refused = {row["id"]: row["reason"] for row in read_jsonl(out / "refused.jsonl")}

@@ -89,7 +89,7 @@ def test_what_fails_its_trial_gives_way_to_the_next(
 ) -> None:
     assert chosen(monkeypatch, bad, Fast) is Fast
     (sentence,) = told
-    assert sentence.startswith(f"Attention leaves {bad.__name__} out, for float32 heads of width 16 on cpu: ")
+    assert sentence.startswith(f"Attention does not use {bad.__name__} for float32 heads of width 16 on cpu: ")
     assert "\n" not in sentence
     assert chosen(monkeypatch, bad) is PerDocument
 
