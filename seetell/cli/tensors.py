@@ -87,9 +87,9 @@ def train(
     device: DeviceOption = Device.auto,
     save_every: Annotated[
         str,
-        typer.Option(metavar="TIME", help="Save a checkpoint so often: 30s, 5m, 1h. Else as docs/training.md says."),
+        typer.Option(metavar="TIME", help="Save a checkpoint so often: 30s, 5m, 1h. Else as docs/checkpoints.md says."),
     ] = "",
-    keep: Annotated[int, typer.Option(min=1, help="So many checkpoints are kept, the newest.")] = 2,
+    keep: Annotated[int, typer.Option(min=1, help="How many checkpoints to keep, the newest.")] = 2,
     keep_best: Annotated[
         str,
         typer.Option(
