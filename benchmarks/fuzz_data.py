@@ -34,6 +34,7 @@ from benchmarks.fuzz_files import Maker, make_pictures
 from seetell.console import console
 from seetell.errors import BadInput, SeetellError
 from seetell.files import read_jsonl
+from seetell.forecast import stages as planning
 from seetell.pictures import REASONS
 from seetell.train.data import read_samples
 from seetell.train.pictures import feed
@@ -42,7 +43,6 @@ from seetell.train.run import train
 from seetell.train.sharing import stage_plan
 from seetell.train.start import planning_processor
 from seetell.types import Rejected
-from seetell.verbs import plan as planning
 from seetell.verbs import show as showing
 from seetell.verbs.data import REMARKS, Checker, browse, check, rows_of, stats
 from tests.tiny import tiny_parts

@@ -82,6 +82,21 @@ def marked(pieces: Iterable[tuple[str, bool]], on: Console) -> Text:
     return text
 
 
+@contextmanager
+def waiting(sentence: str, *, is_long: bool = True) -> Generator[Callable[[float], None]]:
+    """Says what is waited for: on a terminal while it lasts, elsewhere in a line if `is_long`.
+
+    What it gives is told the fraction that is done, where that is known.
+    """
+    if not console.is_terminal or console.quiet:
+        if is_long:
+            say(f"{sentence}.")
+        yield lambda _: None
+        return
+    with console.status(f"{sentence} ...") as status:
+        yield lambda done: status.update(f"{sentence}: {done:.0%}")
+
+
 class Bar(Protocol):
     """Counts finished pieces of work; `fields` are figures shown beside the count, such as `loss=0.31`."""
 

@@ -68,12 +68,13 @@ def plan(
 ) -> None:
     """Estimates a run before it starts: samples, steps, memory, hours, cost, and what is chosen."""
     from seetell.verbs.plan import plan
-    from seetell.verbs.plan_table import print_plan
 
     stages = plan(recipe, sets or (), device=device.value, prices=price or (), gpus=gpus)
     if json:
         typer.echo(dumps([stage.json() for stage in stages]))
     else:
+        from seetell.verbs.plan_table import print_plan  # here because it imports torch
+
         print_plan(stages)
 
 

@@ -23,6 +23,7 @@ from itertools import pairwise
 
 from seetell.encode.templates import (
     IMAGE_TOKEN,
+    OWN,
     BadTurns,
     Control,
     ImageSlot,
@@ -36,7 +37,6 @@ from seetell.encode.tokenizer import Tokenizer
 from seetell.errors import UsageError
 from seetell.types import Conversation, Turn
 
-OWN = "own"
 _ASKS_TODAY = re.compile(r"\bstrftime_now\s*\(")
 _TODAY = re.compile(r"""\bstrftime_now\s*\(\s*(['"])((?:(?!\1).)*)\1\s*\)""")
 _LINE = "\n"  # between a picture and the words beside it

@@ -23,10 +23,11 @@ import torch
 import seetell
 from seetell.config import pick
 from seetell.encode.image import ImageProcessor
-from seetell.encode.jinja import OWN, JinjaTemplate, own_template
+from seetell.encode.jinja import JinjaTemplate, own_template
 from seetell.encode.sample import Sample
 from seetell.encode.templates import (
     IMAGE_TOKEN,
+    OWN,
     TEMPLATES,
     BadTurns,
     ImageSlot,

@@ -315,6 +315,8 @@ LLAMA_3 = ChatTemplate(
     trim=True,
 )
 
+OWN = "own"  # the language model's chat template (`jinja.py`)
+
 TEMPLATES: dict[str, ChatTemplate] = {
     "plain": PLAIN,
     "vicuna-v1": VICUNA_V1,

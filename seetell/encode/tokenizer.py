@@ -19,16 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
 from tokenizers import Encoding, pre_tokenizers
 from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
-from transformers.utils.hub import cached_file
 
 from seetell.encode.sentencepiece_model import convert_sentencepiece, spaces_normalizer
 from seetell.encode.templates import BOS, EOS, IMAGE_TOKEN, BadTurns
-from seetell.errors import BadInput, SeetellError, ServiceError, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.files import read_json, write_json
+from seetell.hub import fetched
 
 __all__ = ["Tokenizer", "convert_sentencepiece", "load_tokenizer"]
 
@@ -139,40 +137,34 @@ class Tokenizer:
 
 def load_tokenizer(path_or_name: str | Path) -> Tokenizer:
     """A folder or a hub name. A sentencepiece file without a tokenizer.json beside it is converted here."""
-    name = str(path_or_name)
-    if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in VOCABULARIES):
-        raise BadInput(f"{name} holds no tokenizer, a tokenizer.json or tokenizer.model: copy its language model's.")
-    if _find(name, "tokenizer.json") is None and (model_file := _find(name, "tokenizer.model")) is not None:
-        return Tokenizer(_with_settings(convert_sentencepiece(model_file), name))
+    folder = Path(path_or_name).expanduser()
+    if not folder.exists():
+        folder = fetched(str(path_or_name), "language model", weights=False)
+    if not any((folder / file).is_file() for file in VOCABULARIES):
+        raise BadInput(
+            f"{path_or_name} holds no tokenizer, a tokenizer.json or tokenizer.model: copy its language model's."
+        )
+    if not (folder / "tokenizer.json").is_file() and (folder / "tokenizer.model").is_file():
+        return Tokenizer(_with_settings(convert_sentencepiece(str(folder / "tokenizer.model")), folder))
     try:
-        hf = AutoTokenizer.from_pretrained(name)
+        hf = AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # the tokenizers library raises bare ones at damaged files
-        raise _failure(name, error) from error
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise BadInput(f"no tokenizer can be loaded from {path_or_name}: {why}") from error
     if not isinstance(hf, PreTrainedTokenizerFast):
-        raise BadInput(f"the tokenizer in {name} is of a kind without a tokenizer.json: choose another language model")
+        raise BadInput(
+            f"the tokenizer in {path_or_name} is of a kind without a tokenizer.json: choose another language model"
+        )
     return Tokenizer(hf)
 
 
-def _failure(name: str, error: Exception) -> SeetellError:
-    """A folder that is not there or damaged is bad input; what the hub should have given is the hub's failure."""
-    said = f"no tokenizer can be loaded from {name}"
-    why = " ".join(str(error).split())[:300] or type(error).__name__
-    if Path(name).is_dir():
-        return BadInput(f"{said}: {why}")
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return BadInput(f"{said}: there is no such folder, and it is no name on the hub")
-    return ServiceError(f"{said}: it is no folder here, and the hub did not give it: {why}")
-
-
-def _with_settings(hf: PreTrainedTokenizerFast, name: str) -> PreTrainedTokenizerFast:
+def _with_settings(hf: PreTrainedTokenizerFast, folder: Path) -> PreTrainedTokenizerFast:
     """Takes over added tokens, token roles and the chat template that lie beside a sentencepiece file."""
-    added_file, config_file = _find(name, "added_tokens.json"), _find(name, CONFIG_FILE)
-    added = read_json(added_file) if added_file else {}
+    added_file, config_file = folder / "added_tokens.json", folder / CONFIG_FILE
+    added = read_json(added_file) if added_file.is_file() else {}
     for token in sorted(added, key=added.__getitem__):
         hf.add_tokens([AddedToken(token, special=True, normalized=False)], special_tokens=True)
-    settings: dict[str, Any] = read_json(config_file) if config_file else {}
+    settings: dict[str, Any] = read_json(config_file) if config_file.is_file() else {}
     for role in ("pad_token", "eos_token"):
         value = settings.get(role)
         token = value.get("content") if isinstance(value, dict) else value
@@ -180,17 +172,6 @@ def _with_settings(hf: PreTrainedTokenizerFast, name: str) -> PreTrainedTokenize
             setattr(hf, role, token)
     hf.chat_template = settings.get("chat_template")
     return hf
-
-
-def _find(name: str, file: str) -> str | None:
-    """The path of one file of a folder or a hub repository, None where it has none."""
-    if Path(name).is_dir():
-        path = Path(name) / file
-        return str(path) if path.is_file() else None
-    try:
-        return cached_file(name, file, _raise_exceptions_for_missing_entries=False)
-    except OSError:
-        return None
 
 
 def _settle(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:

@@ -17,6 +17,7 @@ import torch
 from seetell.errors import UsageError
 from seetell.infer.loading import pick_dtype
 from seetell.model.device import pick_device
+from seetell.model.folders import located
 from seetell.pictures import open_picture
 from seetell.types import Answer, Item, Rejected
 
@@ -34,10 +35,11 @@ class Blip2Answerer:
 
         self.folder, self.max_new_tokens = Path(folder), max_new_tokens
         self.device = pick_device(device)
+        place = located(folder)
         try:
-            model: Any = Blip2ForConditionalGeneration.from_pretrained(folder, dtype=pick_dtype(dtype, self.device))
-            pictures = AutoImageProcessor.from_pretrained(folder, backend="pil")
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            model: Any = Blip2ForConditionalGeneration.from_pretrained(place, dtype=pick_dtype(dtype, self.device))
+            pictures = AutoImageProcessor.from_pretrained(place, backend="pil")
+            tokenizer = AutoTokenizer.from_pretrained(place)
         except (OSError, ValueError) as error:
             raise UsageError(f"{folder} is no BLIP-2 model that can be loaded: {str(error).splitlines()[0]}") from None
         self.model = model.to(self.device).eval()

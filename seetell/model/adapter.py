@@ -17,7 +17,6 @@ Shapes  R rank, I and O a layer's inputs and outputs.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import warnings
@@ -28,8 +27,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from seetell.console import installing
 from seetell.errors import BadInput, UsageError
+from seetell.extras import require_peft
 from seetell.files import FACTS_FILE, as_object, read_json, sha256_file, sha256_text, write_json
 from seetell.model.casting import cast_parameters
 from seetell.model.config import ModelConfig
@@ -205,8 +204,7 @@ def weights_hash(folder: Path) -> str:
 
 def import_peft() -> Any:
     """peft, which is an extra."""
-    if importlib.util.find_spec("peft") is None:
-        raise UsageError(f"LoRA needs peft, which is not installed: {installing('lora')}")
+    require_peft()
     with warnings.catch_warnings():  # it imports bitsandbytes where it finds it, which calls what torch deprecates
         warnings.simplefilter("ignore")
         import peft

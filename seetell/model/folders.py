@@ -3,41 +3,39 @@
     a model's folder      config.json and weights
     an adapter's folder   adapter_config.json, and in seetell.json the model that it lies over
     a run's folder        what `seetell train --out` names: its model is taken
-    a name on the hub     fetched, or with `HF_HUB_OFFLINE` looked for in the hub's cache
+    a name on the hub     fetched (`seetell/hub.py`)
 
 What lies in the folder is told by its config, never by its name. Nothing here needs torch.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from seetell.console import command, say
-from seetell.errors import BadInput, ServiceError, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.files import FACTS_FILE, MANIFEST, as_object, read_json
+from seetell.hub import fetched
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"  # peft's, in the folder of what lies over a whole model
 PROJECTOR = "mm_projector.bin"  # stage 1's of the first LLaVA
 NOT_LORA = "non_lora_trainables.bin"  # the connector beside LoRA's matrices, as the first LLaVA leaves it
 WHOLE = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_WORDS = ["*.json", "*.model", "*.jinja", "*.txt"]
-_WEIGHTS = ["*.safetensors", NOT_LORA]
-_OLD_WEIGHTS = ["pytorch_model*.bin", "adapter_model.bin", PROJECTOR]
-_NOT_THE_MODEL = ["checkpoint-*/*", "global_step*/*"]  # what training left beside it
 
 
-def model_folder(name: str | Path) -> Path:
-    """The folder of the model that is meant; what is none is refused in a sentence."""
-    folder = located(name)
+def model_folder(name: str | Path, *, weights: bool = True) -> Path:
+    """The folder of the model that is meant; what is none is refused in a sentence.
+
+    Without `weights` a name on the hub is looked at, and not fetched whole.
+    """
+    folder = located(name, weights=weights)
     if folder.is_file():
         raise UsageError(f"{name} is a file: give the folder that it lies in.")
     if (folder / CONFIG).exists():
-        if (folder / ADAPTER_CONFIG).exists() and not has_weights(folder):
+        if weights and (folder / ADAPTER_CONFIG).exists() and not has_weights(folder):
             importing = command("import", name, "--base", base_named(folder) or "BASE", "--out", "FOLDER")
             raise BadInput(f"{folder} holds LoRA's matrices as the first LLaVA writes them: merge them ({importing}).")
         return folder
@@ -96,38 +94,13 @@ def base_named(folder: Path) -> str:
     return str((as_object(read_json(folder / ADAPTER_CONFIG)) or {}).get("base_model_name_or_path") or "")
 
 
-def located(name: str | Path) -> Path:
-    """What that name stands for on this machine: a path, or a folder of the hub's cache that is filled first."""
+def located(name: str | Path, what: str = "model", *, weights: bool = True, newest: bool = True) -> Path:
+    """What that name stands for on this machine: a path, or a folder of the hub's cache that is filled first.
+
+    `what` is what it should be, for messages; see `hub.fetched` for the others.
+    """
     path = Path(name).expanduser()
-    if path.exists():
-        return path
-    if not _HUB_NAME.fullmatch(str(name)):
-        raise UsageError(
-            f"There is no model folder {name}, and it is no name on the hub: give one that `seetell train` or "
-            "`seetell import` wrote."
-        )
-    return _fetched(str(name))
-
-
-def _fetched(name: str) -> Path:
-    """A model from the hub: what turns words into ids, and the weights; torch's own files where no others are."""
-    from huggingface_hub import snapshot_download  # here because its import is slow
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        wanted = [*_WORDS, *_WEIGHTS]
-        folder = Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=_NOT_THE_MODEL))
-        if not any(folder.glob("*.safetensors")):
-            wanted += _OLD_WEIGHTS
-            folder = Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=_NOT_THE_MODEL))
-    except HFValidationError:
-        raise UsageError(f"There is no model folder {name}, and it is no name on the hub.") from None
-    except LocalEntryNotFoundError:
-        raise ServiceError(f"There is no folder {name}, nor is it in the hub's cache, and no hub answers.") from None
-    except HfHubHTTPError as error:
-        reason = str(error).splitlines()[0]
-        raise ServiceError(f"There is no folder {name}, and the hub did not give it: {reason}") from error
-    return folder
+    return path if path.exists() else fetched(str(name), what, weights=weights, newest=newest)
 
 
 def _is_run(folder: Path) -> bool:

@@ -1,7 +1,7 @@
 """A new model from pretrained parts: a vision tower, a language model, and a fresh connector between.
 
-Parts are named as on the hub, or are folders. `HF_HUB_OFFLINE` is respected (transformers looks in its cache
-then), and no code that comes with a model is ever run.
+Parts are named as on the hub, or are folders. What the hub has is fetched first (`seetell/hub.py`), so transformers
+reads folders only, and no code that comes with a model is ever run.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
@@ -24,13 +22,12 @@ from transformers import (
     PreTrainedModel,
     SiglipVisionModel,
 )
-from transformers.utils.hub import cached_file
 
-from seetell.errors import BadInput, SeetellError, ServiceError, UsageError
+from seetell.errors import BadInput, UsageError
 from seetell.model.casting import cast_parameters
 from seetell.model.config import ModelConfig, processor_constants
 from seetell.model.connector import build_connector
-from seetell.model.folders import refuse_quantized
+from seetell.model.folders import located, refuse_quantized
 from seetell.model.quiet import quiet
 from seetell.model.self_check import check_model
 from seetell.model.tensors import is_finite, refuse_not_finite
@@ -93,7 +90,7 @@ def parts_config(
 ) -> ModelConfig:
     """The config of the model that `load_parts` would give, from the parts' configs alone."""
     with reading("language model", language):
-        decoder: Any = AutoConfig.from_pretrained(language)
+        decoder: Any = AutoConfig.from_pretrained(located(language, "language model", weights=False))
         if vocabulary > decoder.vocab_size:
             decoder.vocab_size = _rows(vocabulary)
     tower = vision_config(vision)  # before its image processor: a name that is nothing is told as the tower's
@@ -120,7 +117,7 @@ def _check_cls(config: ModelConfig, vision: str | Path, asked: bool) -> None:
 def vision_config(name: str | Path, fetched: bool = False) -> Any:
     """A vision tower's own config, also out of a model of pictures and texts."""
     with reading("vision tower", name):
-        whole = AutoConfig.from_pretrained(name, local_files_only=fetched)
+        whole = AutoConfig.from_pretrained(located(name, "vision tower", weights=False, newest=not fetched))
     refuse_quantized(whole.to_dict(), name)
     config = getattr(whole, "vision_config", whole)
     if why := why_not_square(config):
@@ -134,7 +131,8 @@ def load_vision(name: str | Path, dtype: torch.dtype | str, fetched: bool = Fals
     with reading("vision tower", name):
         families: dict[str, Any] = {"clip": CLIPVisionModel, "siglip": SiglipVisionModel}
         family = families.get(kind.removesuffix("_vision_model"), AutoModel)
-        tower, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True, local_files_only=fetched)
+        folder = located(name, "vision tower", newest=not fetched)
+        tower, report = family.from_pretrained(folder, dtype=dtype, output_loading_info=True)
     _check_report(report, "vision tower", name)
     _refuse_not_finite(tower, name)
     return tower
@@ -143,11 +141,12 @@ def load_vision(name: str | Path, dtype: torch.dtype | str, fetched: bool = Fals
 def load_language(name: str | Path, dtype: torch.dtype | str, fetched: bool = False) -> PreTrainedModel:
     """A decoder with its head; "auto": as stored."""
     with reading("language model", name):
-        config = AutoConfig.from_pretrained(name, local_files_only=fetched)
+        folder = located(name, "language model", newest=not fetched)
+        config = AutoConfig.from_pretrained(folder)
     refuse_quantized(config.to_dict(), name)
     with reading("language model", name):
         family: Any = AutoModelForCausalLM
-        decoder, report = family.from_pretrained(name, dtype=dtype, output_loading_info=True, local_files_only=fetched)
+        decoder, report = family.from_pretrained(folder, dtype=dtype, output_loading_info=True)
     _check_report(report, "language model", name)
     _refuse_not_finite(decoder, name)
     return decoder
@@ -184,18 +183,7 @@ def reading(what: str, name: str | Path) -> Iterator[None]:
         with quiet():
             yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise _failure(what, name, error) from error
-
-
-def _failure(what: str, name: str | Path, error: Exception) -> SeetellError:
-    """A folder that is not there or damaged is bad input; what the hub should have given is the hub's failure."""
-    if Path(name).is_dir():
-        return BadInput(f"The {what} {name} cannot be loaded: {_first_sentence(error)}")
-    try:
-        validate_repo_id(str(name))
-    except HFValidationError:
-        return BadInput(f"The {what} {name} cannot be loaded: there is no such folder, and it is no name on the hub.")
-    return ServiceError(f"The {what} {name} is no folder here, and the hub did not give it: {_first_sentence(error)}")
+        raise BadInput(f"The {what} {name} cannot be loaded: {_first_sentence(error)}") from error
 
 
 def _first_sentence(error: Exception) -> str:
@@ -212,8 +200,5 @@ def _check_report(report: dict[str, Any], what: str, name: str | Path) -> None:
 
 
 def folder_of(name: str | Path) -> Path:
-    """Where a model's image processor lies on this machine."""
-    if Path(name).is_dir():
-        return Path(name)
-    with reading("image processor of", name):
-        return Path(str(cached_file(str(name), "preprocessor_config.json"))).parent
+    """Where a vision tower's image processor lies on this machine."""
+    return located(name, "vision tower", weights=False)

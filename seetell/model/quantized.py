@@ -8,7 +8,6 @@ on a device is tried there, on one small layer.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seetell.console import installing
 from seetell.errors import UsageError
+from seetell.extras import require_bitsandbytes
 
 OUTLIERS_ABOVE = 6.0  # LLM.int8 leaves inputs beyond this in 16 bits
 
@@ -65,11 +64,7 @@ def _layer(bnb: Any, linear: Any, bits: int) -> nn.Module:
 
 def import_bitsandbytes(bits: int, device: torch.device) -> Any:
     """bitsandbytes, which is an extra, if it is installed and multiplies on the device."""
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise UsageError(
-            f"A language model in {bits} bits needs bitsandbytes, which is not installed: "
-            f"{installing('quant')}, or leave lora.bits at 16."
-        )
+    require_bitsandbytes(bits)
     try:
         bnb = _import_bitsandbytes()
         small = nn.Linear(64, 64, bias=False)

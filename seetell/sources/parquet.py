@@ -7,14 +7,13 @@ people's files a column named `extra` is a column like any other.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seetell.console import installing
-from seetell.errors import BadInput, UsageError
+from seetell.errors import BadInput
+from seetell.extras import require
 from seetell.files import as_list, as_object
 
 ENDING = ".parquet"
@@ -94,6 +93,5 @@ def _without_nothing(value: Any) -> Any:
 
 
 def _arrow() -> tuple[Any, Any]:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise UsageError(f"Parquet needs pyarrow, which is not installed: {installing('data')}")
+    require("pyarrow", "data", "Parquet")
     return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")

@@ -17,7 +17,7 @@ from seetell.errors import BadInput, DamagedFile, UsageError
 from seetell.files import as_list, as_object
 from seetell.sources.faults import MOST_LEVELS, is_deep, json_row, too_deep
 from seetell.sources.parquet import is_parquet, parquet_rows
-from seetell.sources.shards import is_shards, shard_rows
+from seetell.sources.shards import is_shards, shard_files, shard_rows
 from seetell.text import shortened, why_not_text, why_not_utf8
 from seetell.types import Rejected
 
@@ -27,20 +27,28 @@ PROBED_BYTES = 256 << 20
 _SEPARATOR = re.compile(r"\s*([,\]])")
 
 
+def find_rows(path: str | Path, format: str = "auto") -> None:
+    """Refuses a file that is not there, and a folder that holds no rows; nothing is read."""
+    path = Path(path)
+    if format not in FORMATS:
+        raise UsageError(f"The data format {format!r} is not known: use auto, json or jsonl.")
+    if format == "auto" and is_shards(path):
+        shard_files(path)
+    elif path.is_dir():
+        raise BadInput(f"{path} is a folder without tar shards: name the data file in it.")
+    elif not path.is_file():
+        raise BadInput(f"There is no data file {path}.")
+
+
 def file_rows(path: str | Path, format: str = "auto") -> Iterator[Any | Rejected]:
     """Whatever the rows of a file are, in order; what is no row is a `Rejected`.
 
     `format` is `json` (a list), `jsonl`, or `auto`, which goes by what the file is.
     """
     path = Path(path)
-    if format not in FORMATS:
-        raise UsageError(f"The data format {format!r} is not known: use auto, json or jsonl.")
+    find_rows(path, format)
     if format == "auto" and is_shards(path):
         return shard_rows(path)
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder without tar shards: name the data file in it.")
-    if not path.is_file():
-        raise BadInput(f"There is no data file {path}.")
     if format == "auto" and is_parquet(path):
         return parquet_rows(path)
     return json_rows(path, format)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from seetell.train.activations import Rehearsal
 from seetell.train.estimate import Memory, Setting, arranged, fits, memory
-from seetell.train.hardware import UTILISATION, Gpu
+from seetell.train.gpus import Gpu
+from seetell.train.hardware import UTILISATION
 from seetell.train.shapes import Shapes
 from seetell.train.work import Load, flops
 

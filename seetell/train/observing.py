@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-
-from seetell.encode.processor import Processor
-from seetell.model.vlm import VLM
+if TYPE_CHECKING:
+    from seetell.encode.processor import Processor
+    from seetell.model.vlm import VLM
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,8 @@ class Notes(Protocol):
 
 def look(model: VLM, processor: Processor, step: int, observers: Sequence[Observer], notes: Notes) -> dict[str, float]:
     """Has every observer look at the model, in turn; returns their numbers."""
+    import torch  # here, since what a run writes down is read before torch is imported
+
     figures: dict[str, float | Told] = {}
     try:
         with torch.no_grad():

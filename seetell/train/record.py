@@ -16,19 +16,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
-
 from seetell.config import differences, freeze, thaw
 from seetell.console import say
 from seetell.errors import UsageError
 from seetell.files import MANIFEST, as_object, read_json, sha256_file, sha256_text, write_json
-from seetell.model.device import pick_device
 from seetell.model.folders import model_folder
 from seetell.train.log import LOGS, has_learned, remove_logs
-from seetell.train.recipe import JOINED, Model, Recipe, Stage
+from seetell.train.recipe import AUTO, JOINED, Model, Recipe, Stage
 
 MODELS = ("aligned", "model", "best")
+LOCK = ".lock"
+OPEN = ("template", "image")  # what a stage may leave to the model that it starts from
 STAGE_DEFAULTS = {one.name: freeze(one.default) for one in fields(Stage) if one.default is not MISSING}
 
 
@@ -54,9 +52,13 @@ def open_record(recipe: Recipe, out: Path, device: str, ranks: int) -> Record:
 
     A start that failed before anything was learned binds nobody: the corrected command begins anew in its place.
     """
+    import torch  # here, since a folder is looked at before torch is imported (`check_folder`)
+
+    from seetell.model.device import pick_device
+
     now = Record(str(pick_device(device)), torch.get_num_threads(), _parts(recipe.model), _versions(), ranks)
     if has_begun(out):
-        _refuse_other(out, differences(_decided(read_json(out / "recipe.json")), _decided(_written_out(recipe))))
+        _refuse_other_recipe(recipe, out)
         record = thaw(Record, read_json(out / "run.json"))
         _refuse_other(out, differences(record.parts, now.parts, "parts"))
         if device != "auto" and str(pick_device(device)) != record.device:
@@ -75,6 +77,27 @@ def open_record(recipe: Recipe, out: Path, device: str, ranks: int) -> Record:
         write_json(out / "recipe.json", _written_out(recipe))
         record.save(out)
     return record
+
+
+def check_folder(recipe: Recipe, out: Path) -> None:
+    """Refuses a folder in which another process trains, or that this recipe would not resume; needs no torch."""
+    if not out.is_dir():
+        return
+    if (out / LOCK).exists():
+        with only_run(out, looks=True):
+            pass
+    if has_begun(out):
+        _refuse_other_recipe(recipe, out)
+    else:
+        _refuse_unknown(out)
+
+
+def _refuse_other_recipe(recipe: Recipe, out: Path) -> None:
+    """What the recipe still leaves open, a run that has begun has settled (`start.settled`)."""
+    before, now = _decided(read_json(out / "recipe.json")), _decided(_written_out(recipe))
+    for name in recipe.stages:
+        now[name] |= {what: before[name][what] for what in OPEN if name in before and now[name][what] == AUTO}
+    _refuse_other(out, differences(before, now))
 
 
 def _written_out(recipe: Recipe) -> dict[str, Any]:
@@ -135,11 +158,11 @@ def check_data(record: Record, out: Path, stage: str, digest: str, writes: bool)
 
 
 @contextmanager
-def only_run(out: Path) -> Iterator[None]:
-    """Two processes never write one run."""
-    with (out / ".lock").open("w") as file:
+def only_run(out: Path, *, looks: bool = False) -> Iterator[None]:
+    """Two processes never write one run. Who only `looks` keeps no other one out that looks too."""
+    with (out / LOCK).open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if looks else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(f"Another process is training in {out}: wait for it, or give another --out.") from None
         yield
@@ -154,6 +177,9 @@ def _refuse_other(out: Path, changes: list[str]) -> None:
 
 
 def _versions() -> dict[str, str]:
+    import torch
+    import transformers
+
     return {"torch": torch.__version__, "transformers": transformers.__version__}
 
 

@@ -16,7 +16,8 @@ import torch
 from seetell.errors import ConfigError, UsageError
 from seetell.model.vlm import VLM
 from seetell.train.estimate import Memory, arranged, fits, fullest, memory, rehearsal_of, setting_of
-from seetell.train.hardware import GIB, memory_of_each
+from seetell.train.gpus import GIB
+from seetell.train.hardware import memory_of_each
 from seetell.train.recipe import Lora, Stage
 from seetell.train.shapes import shapes_of
 from seetell.train.work import Load

@@ -32,7 +32,7 @@ from seetell.config import differences, freeze
 from seetell.console import command, say
 from seetell.encode.processor import Processor
 from seetell.errors import SeetellError, UsageError
-from seetell.files import MANIFEST, check_manifest, read_json, write_json
+from seetell.files import check_manifest, read_json, write_json
 from seetell.model.adapter import save_adapter
 from seetell.model.folders import model_folder
 from seetell.model.limits import Limit, longest_document
@@ -59,6 +59,7 @@ from seetell.train.ranks import Ranks, join
 from seetell.train.recipe import Recipe
 from seetell.train.record import Record, check_data, check_parts, only_run, open_record, part_folders, stamps_of
 from seetell.train.room import LEAST, check_room
+from seetell.train.run_files import is_finished, target_of
 from seetell.train.same_bits import fix_workspace
 from seetell.train.sharding import Shards, is_sharded
 from seetell.train.sharing import stage_plan
@@ -119,16 +120,6 @@ def _begin(recipe: Recipe, out: Path, device: str, ranks: Ranks, held: ExitStack
     out.mkdir(parents=True, exist_ok=True)
     held.enter_context(only_run(out))
     return open_record(recipe, out, device, ranks.count)
-
-
-def target_of(recipe: Recipe, out: Path, stage: str) -> Path:
-    """Where a stage's model goes: the last one's is the run's."""
-    return out / "model" if stage == list(recipe.stages)[-1] else out / "aligned"
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a model folder was written to its end; the manifest comes last."""
-    return (folder / MANIFEST).is_file()
 
 
 class _Run:

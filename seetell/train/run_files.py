@@ -1,6 +1,11 @@
-"""The names of what a run writes for its readers, beside its models and checkpoints."""
+"""Where a run leaves its models, and the names of what it writes for its readers beside them."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+from seetell.files import MANIFEST
+from seetell.train.recipe import Recipe
 
 METRICS = "metrics.jsonl"
 HELD_OUT_LOSS = "held_out_loss"  # a figure of some of its rows
@@ -10,3 +15,13 @@ OBSERVATIONS, OBSERVED = "observations.jsonl", "observed"  # words, and the pict
 EVENTS = "events.jsonl"
 BOARD = "tensorboard"
 PAGE = "run.html"
+
+
+def target_of(recipe: Recipe, out: Path, stage: str) -> Path:
+    """Where a stage's model goes: the last one's is the run's."""
+    return out / "model" if stage == list(recipe.stages)[-1] else out / "aligned"
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a model folder was written to its end; the manifest comes last."""
+    return (folder / MANIFEST).is_file()

@@ -14,10 +14,9 @@ from torch.distributed.tensor import DTensor
 
 from seetell.console import say
 from seetell.encode.image import ImageProcessor
-from seetell.encode.jinja import OWN
 from seetell.encode.processor import Processor, template_named
 from seetell.encode.stored import stored_facts, stored_own_template, stored_words
-from seetell.encode.templates import TEMPLATES, VICUNA_V1
+from seetell.encode.templates import OWN, TEMPLATES, VICUNA_V1
 from seetell.encode.tokenizer import Tokenizer, load_tokenizer
 from seetell.files import read_json
 from seetell.model.adapter import add_lora, left_out, load_whole
@@ -31,7 +30,7 @@ from seetell.model.vlm import VLM
 from seetell.train.optimizer import choose_what_learns
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import AUTO, Model, Recipe, Stage
-from seetell.train.record import has_begun
+from seetell.train.record import OPEN, has_begun
 
 
 def start_model(recipe: Recipe, device: str | torch.device = "cpu", *, again: bool = False) -> VLM:
@@ -174,7 +173,7 @@ def _settled(model: Model, stage: Stage) -> Stage:
 
 def _open(stage: Stage) -> list[str]:
     """What the stage leaves to the model."""
-    return [what for what in ("template", "image") if getattr(stage, what) == AUTO]
+    return [what for what in OPEN if getattr(stage, what) == AUTO]
 
 
 def _tell_other_words(model: Model, stage: Stage) -> None:

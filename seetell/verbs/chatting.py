@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from seetell.errors import BadInput, UsageError
-from seetell.infer.loading import LONGEST_ANSWER_TOKENS, load
-from seetell.infer.sampling import Sampling
-from seetell.infer.session import ChatSession
-from seetell.serve.terminal import converse, write
+from seetell.errors import UsageError
+from seetell.model.folders import model_folder
 from seetell.types import Image
+from seetell.verbs.given import check_picture, importing_torch
+
+if TYPE_CHECKING:
+    from seetell.infer.session import ChatSession
 
 
 def chat(
@@ -26,21 +27,24 @@ def chat(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
-    max_new_tokens: int = LONGEST_ANSWER_TOKENS,
+    max_new_tokens: int = 256,
     device: str = "auto",
     dtype: str = "auto",
 ) -> None:
     """Asks once when there is a prompt, else opens a conversation in the terminal; pictures stand before the words."""
-    settings = Sampling(max_new_tokens, temperature, top_p, seed)
     if as_json and prompt is None:
         raise UsageError("--json is for one answer: say --prompt too.")
+    for image in images:
+        check_picture(image)
     shown = [Image(path=str(image)) for image in images]
-    for image in shown:
-        if re.match("https?:/", image.path):
-            raise BadInput(f"{image.path} is on the web, where nothing is fetched from: save it, and name the file.")
-        if not Path(image.path).is_file():
-            raise BadInput(f"There is no picture {image.path}.")
-    session = ChatSession(load(model, device, dtype).engine, settings)
+    folder = model_folder(model)
+    with importing_torch():
+        from seetell.infer.loading import load
+        from seetell.infer.sampling import Sampling
+        from seetell.infer.session import ChatSession
+        from seetell.serve.terminal import converse, write
+    settings = Sampling(max_new_tokens, temperature, top_p, seed)
+    session = ChatSession(load(folder, device, dtype).engine, settings)
     if prompt is None:
         converse(session, shown)
     elif as_json:

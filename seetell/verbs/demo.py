@@ -25,10 +25,8 @@ from seetell.evals.drawn_task import SCENES as SCENES_ASKED
 from seetell.files import read_json, read_jsonl, write_json
 from seetell.publish import output_folder
 from seetell.train.recipe import Recipe
-from seetell.train.run import train
 from seetell.verbs.demo_data import draw, write
-from seetell.verbs.demo_measure import as_table, measure, summary
-from seetell.verbs.observing import observers_for
+from seetell.verbs.given import importing_torch
 from seetell.verbs.training import Looking
 
 SCENES = 5000
@@ -60,13 +58,16 @@ def demo(
     unseen_scenes: int = UNSEEN_SCENES,
 ) -> Path:
     """Runs the whole road; returns the report's path. `rebuild_base` first pretrains the base again."""
-    from seetell.verbs.demo_report import write_report
-
+    out = output_folder(out)
+    with importing_torch():
+        from seetell.train.run import train
+        from seetell.verbs.demo_measure import as_table, measure, summary
+        from seetell.verbs.demo_report import write_report
+        from seetell.verbs.observing import observers_for
     if rebuild_base:
         from seetell.base.rebuild import rebuild
 
         rebuild()
-    out = output_folder(out)
     clock = Clock()
     with clock.phase("draw"):
         draw(out / "data", scenes)

@@ -20,7 +20,9 @@ from seetell.config import pick
 from seetell.console import say
 from seetell.errors import BadInput, ServiceError, UsageError
 from seetell.files import as_object, read_json, sha256_file, telling_full_disk, write_atomic, write_json
+from seetell.model.folders import ADAPTER_CONFIG, CONFIG, is_adapter, located, model_folder
 from seetell.publish import output_folder
+from seetell.verbs.given import importing_torch
 
 if TYPE_CHECKING:
     from seetell.evals.judge import Judge, Manner
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 SLOTS = 64
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+BLIP_2 = ("blip-2", "instructblip")
 
 
 def eval(
@@ -56,13 +58,16 @@ def eval(
     out = output_folder(out)
     if not models:
         raise UsageError("No model is named: give --model.")
-    items = limited(items_of(chosen, data), limit)
-    out.mkdir(parents=True, exist_ok=True)
+    task_folder(chosen, data)
+    for spec in models:  # all of them: the last one's name is not looked at after hours
+        _check_answerer(spec)
     _one_task(out, chosen.name)
     manner = Manner(judge_temperature, judge_max_tokens)
     asked = make_judge(judge, out, both_orders=both_orders, manner=manner) if chosen.judging is not None else None
     if chosen.judging is not None and asked is None:
         raise UsageError(f"{task} is judged: give --judge openai:NAME@URL, replay:FILE or rules.")
+    items = limited(items_of(chosen, data), limit)
+    out.mkdir(parents=True, exist_ok=True)
     lost: list[Unscored] = []
     for spec in models:
         folder = out / RUNS / slug(spec)
@@ -119,13 +124,19 @@ def slug(spec: str) -> str:
 
 def items_of(task: Task, data: str | Path | None) -> list[Any]:
     """The task's questions, from `data` or from data/NAME; none is BadInput."""
-    folder = Path(data) if data is not None else Path("data") / task.name
-    if not folder.is_dir() and task.name != "drawn":
-        raise BadInput(f"{folder} is absent. {task.title} needs {task.layout}; docs/data.md says where to get it.")
+    folder = task_folder(task, data)
     items = task.items(folder)
     if not items:
         raise BadInput(f"{folder} holds no question of {task.title}.")
     return items
+
+
+def task_folder(task: Task, data: str | Path | None) -> Path:
+    """Where the task's files lie, if they do."""
+    folder = Path(data) if data is not None else Path("data") / task.name
+    if not folder.is_dir() and task.name != "drawn":
+        raise BadInput(f"{folder} is absent. {task.title} needs {task.layout}; docs/data.md says where to get it.")
+    return folder
 
 
 def _one_task(out: Path, name: str) -> None:
@@ -175,21 +186,33 @@ def _answerer(
         yield _checkpoint(spec, task, device, dtype)
 
 
+def _check_answerer(spec: str) -> None:
+    """Refuses who cannot be asked, before anybody is: a file or folder that is not there, a hub that is silent."""
+    from seetell.evals.answerers import endpoint
+
+    kind, _, rest = spec.partition(":")
+    if kind in ("openai", "text") and rest:
+        endpoint(rest)
+    elif kind == "answers" and rest:
+        if not Path(rest).is_file():
+            raise BadInput(f"There is no file of answers {rest}.")
+    elif _model_type(spec) not in BLIP_2:
+        model_folder(spec, weights=False)
+
+
 def _checkpoint(spec: str, task: Task, device: str, dtype: str) -> tuple[Answerer, dict[str, Any]]:
     """Whatever `model/folders.py` knows, or a BLIP-2: what it is, its config says."""
-    from seetell.infer.sampling import Sampling
+    folder = None if _model_type(spec) in BLIP_2 else model_folder(spec)
+    with importing_torch():
+        from seetell.infer.answerers import OurAnswerer
+        from seetell.infer.blip2 import Blip2Answerer
+        from seetell.infer.loading import load
+        from seetell.infer.sampling import Sampling
 
     settings = Sampling(max_new_tokens=task.max_new_tokens)
     about: dict[str, Any] = {"temperature": 0.0, "max_new_tokens": task.max_new_tokens, "dtype": dtype}
-    if _model_type(spec) in ("blip-2", "instructblip"):
-        from seetell.infer.blip2 import Blip2Answerer
-
+    if folder is None:
         return Blip2Answerer(spec, settings.max_new_tokens, device, dtype), {"kind": "blip-2", **about}
-    from seetell.infer.answerers import OurAnswerer
-    from seetell.infer.loading import load
-    from seetell.model.folders import ADAPTER_CONFIG, CONFIG, is_adapter, model_folder
-
-    folder = model_folder(spec)
     model = load(folder, device, dtype, slots=SLOTS)
     processor = model.engine.processor
     about |= {"template": processor.template.name, "image_mode": processor.image_processor.mode}
@@ -198,15 +221,6 @@ def _checkpoint(spec: str, task: Task, device: str, dtype: str) -> tuple[Answere
 
 
 def _model_type(spec: str) -> str:
-    """What a folder's config, or that of a model on the hub, says it is; nothing for what is neither."""
-    path = Path(spec) / "config.json"
-    if path.is_file():
-        return str((as_object(read_json(path)) or {}).get("model_type"))
-    if Path(spec).exists() or not HUB_NAME.fullmatch(spec):
-        return ""
-    from transformers import AutoConfig
-
-    try:
-        return str(AutoConfig.from_pretrained(spec).model_type)
-    except (OSError, ValueError):
-        return ""  # importing says what is wrong with it
+    """What a model's config says it is; nothing where there is none: an adapter, a run."""
+    path = located(spec, weights=False) / CONFIG
+    return str((as_object(read_json(path)) or {}).get("model_type")) if path.is_file() else ""

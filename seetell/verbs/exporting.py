@@ -7,20 +7,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seetell.console import say
-from seetell.encode.processor import Processor
 from seetell.errors import UsageError
 from seetell.files import write_atomic
-from seetell.infer.reading import read_model
-from seetell.model.adapter import merge
 from seetell.model.folders import model_folder
-from seetell.model.llava import why_not_llava
-from seetell.model.original import TOWER_FOLDER, save_original
-from seetell.model.vlm import VLM
-from seetell.model.weights import save_model
 from seetell.publish import publish, refuse_filled
+from seetell.verbs.given import importing_torch
 from seetell.verbs.importing import carry
+
+if TYPE_CHECKING:
+    from seetell.encode.processor import Processor
+    from seetell.model.vlm import VLM
 
 CARD = """\
 ---
@@ -62,6 +61,9 @@ def export_model(model: str | Path, to: str, out: str | Path) -> Path:
         raise UsageError(f"There is no layout {to!r}: choose {' or '.join(WRITERS)}.")
     refuse_filled(out)
     source = model_folder(model)
+    with importing_torch():
+        from seetell.infer.reading import read_model
+        from seetell.model.adapter import merge
     vlm, processor = read_model(source)
     vlm = merge(vlm)
     with publish(out) as writing:
@@ -74,12 +76,17 @@ def export_model(model: str | Path, to: str, out: str | Path) -> Path:
 
 
 def _write_hf(vlm: VLM, processor: Processor, folder: Path) -> None:
+    from seetell.model.llava import why_not_llava
+    from seetell.model.weights import save_model
+
     if (why := why_not_llava(vlm)) is not None:
         raise UsageError(f"transformers' LlavaForConditionalGeneration is not this model: {why}. Open it in seetell.")
     save_model(vlm, folder, stop_ids=sorted(processor.stop_ids))
 
 
 def _write_original(vlm: VLM, processor: Processor, folder: Path) -> None:
+    from seetell.model.original import TOWER_FOLDER, save_original
+
     tokenizer = processor.tokenizer
     # <image> and padding stand last where they were added for us; else they are words of the tokenizer itself.
     added_last = tokenizer.image_id >= len(tokenizer) - 2

@@ -9,16 +9,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seetell.console import say
-from seetell.encode.image import ImageProcessor
-from seetell.encode.processor import Processor
-from seetell.encode.stored import beside_weights, template_of
-from seetell.encode.tokenizer import load_tokenizer
 from seetell.errors import BadInput, UsageError
-from seetell.infer.reading import fitting, images_of_original, read_model
-from seetell.model.adapter import merge
-from seetell.model.config import config_of
 from seetell.model.folders import (
     ADAPTER_CONFIG,
     CONFIG,
@@ -28,11 +22,12 @@ from seetell.model.folders import (
     located,
     model_folder,
 )
-from seetell.model.original import is_original, load_original, load_projector
-from seetell.model.parts import folder_of
-from seetell.model.vlm import VLM
-from seetell.model.weights import save_model
 from seetell.publish import publish, refuse_filled
+from seetell.verbs.given import check_template, importing_torch
+
+if TYPE_CHECKING:
+    from seetell.encode.processor import Processor
+    from seetell.model.vlm import VLM
 
 SENTENCEPIECE = "tokenizer.model"
 
@@ -54,16 +49,31 @@ def import_model(
     """
     out = Path(out)
     refuse_filled(out)
-    folder = located(source)
-    words = folder
-    if (folder / ADAPTER_CONFIG).exists() and (folder / CONFIG).exists() and not has_weights(folder):
-        vlm, processor, words = _lora(folder, base, vision, template)
-    elif base is not None:
+    check_template(template or "")
+    folder = words = located(source)
+    is_lora = (folder / ADAPTER_CONFIG).exists() and (folder / CONFIG).exists() and not has_weights(folder)
+    is_connector = folder.suffix == ".bin" or ((folder / PROJECTOR).exists() and not has_weights(folder))
+    if is_lora and base is None:
+        raise UsageError(
+            f"{folder} holds LoRA's matrices alone: say --base, the model that they were trained over "
+            f"(its config calls it {base_named(folder) or 'nothing'})."
+        )
+    if not is_lora and base is not None:
         raise UsageError(f"{source} holds no LoRA of the first LLaVA, which would lie over a base: leave --base out.")
-    elif folder.suffix == ".bin" or ((folder / PROJECTOR).exists() and not has_weights(folder)):
+    if not is_lora and not is_connector:
+        words = model_folder(folder)
+    for what, part in (("model", base), ("vision tower", vision), ("language model", language)):
+        if part:
+            located(part, what, weights=False)
+    with importing_torch():
+        from seetell.infer.reading import read_model
+        from seetell.model.adapter import merge
+        from seetell.model.weights import save_model
+    if base is not None:
+        vlm, processor, words = _lora(folder, base, vision, template)
+    elif is_connector:
         vlm, processor = _projector(folder, vision, language, template)
     else:  # whole weights, whatever lies beside them
-        words = model_folder(folder)
         vlm, processor = read_model(words, vision=vision, template=template)
         vlm = merge(vlm)
     with publish(out) as writing:
@@ -80,13 +90,15 @@ def carry(source: Path, out: Path) -> None:
         shutil.copyfile(source / SENTENCEPIECE, out / SENTENCEPIECE)
 
 
-def _lora(folder: Path, base: str | None, vision: str | None, template: str | None) -> tuple[VLM, Processor, Path]:
+def _lora(folder: Path, base: str, vision: str | None, template: str | None) -> tuple[VLM, Processor, Path]:
     """A first release that is LoRA's matrices, with its base; and where the words are, which it seldom brings along."""
-    if base is None:
-        raise UsageError(
-            f"{folder} holds LoRA's matrices alone: say --base, the model that they were trained over "
-            f"(its config calls it {base_named(folder) or 'nothing'})."
-        )
+    from seetell.encode.processor import Processor
+    from seetell.encode.stored import beside_weights, template_of
+    from seetell.encode.tokenizer import load_tokenizer
+    from seetell.infer.reading import fitting, images_of_original
+    from seetell.model.config import config_of
+    from seetell.model.original import is_original, load_original
+
     below, config = located(base), config_of(folder)
     if not is_original(config):
         raise BadInput(f"{folder} holds LoRA's matrices of a {config.get('model_type')!r} model, not of a first LLaVA.")
@@ -100,6 +112,15 @@ def _lora(folder: Path, base: str | None, vision: str | None, template: str | No
 
 
 def _projector(source: Path, vision: str | None, language: str | None, template: str | None) -> tuple[VLM, Processor]:
+    from seetell.encode.image import ImageProcessor
+    from seetell.encode.processor import Processor
+    from seetell.encode.stored import template_of
+    from seetell.encode.tokenizer import load_tokenizer
+    from seetell.infer.reading import fitting, images_of_original
+    from seetell.model.config import config_of
+    from seetell.model.original import load_projector
+    from seetell.model.parts import folder_of
+
     path = source if source.is_file() else source / PROJECTOR
     config = config_of(path.parent) if (path.parent / "config.json").exists() else {}
     vision = vision or config.get("mm_vision_tower")

@@ -9,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from seetell.console import duration
+from seetell.forecast.stages import StagePlan
 from seetell.train.data import told
 from seetell.train.estimate import SPARE
-from seetell.train.hardware import GIB, UTILISATION
+from seetell.train.gpus import GIB
+from seetell.train.hardware import UTILISATION
 from seetell.train.machines import Offer
-from seetell.verbs.plan import StagePlan
 
 
 def print_plan(stages: list[StagePlan]) -> None:

@@ -10,28 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
 from seetell.config import load_recipe
 from seetell.console import marked, say
-from seetell.encode.processor import Processor
-from seetell.encode.sample import Sample
-from seetell.encode.stored import open_processor
 from seetell.errors import BadInput, UsageError
 from seetell.files import FACTS_FILE
-from seetell.model.config import ModelConfig
 from seetell.model.folders import model_folder
-from seetell.model.limits import longest_document
 from seetell.pictures import MISSING, name_of, open_picture
 from seetell.sources.conversations import is_data, read_conversations, where_looked
 from seetell.text import shortened
-from seetell.train.preflight import within
 from seetell.train.recipe import Data, Model, Recipe, Stage
-from seetell.train.show import sample_pieces
-from seetell.train.start import planned_config, planning_processor
 from seetell.types import Conversation, Rejected
+from seetell.verbs.given import check_data, check_model, check_template, importing_torch
+
+if TYPE_CHECKING:
+    from seetell.encode.processor import Processor
+    from seetell.encode.sample import Sample
 
 
 def show(source: str, *, id: str = "", template: str = "", model: str = "", images: str | Path | None = None) -> None:
@@ -39,29 +37,41 @@ def show(source: str, *, id: str = "", template: str = "", model: str = "", imag
 
     `images` is the folder of a conversation file's pictures, else they lie beside it or in `images/` there.
     """
-    if model:
-        model = str(model_folder(model))
-        ModelConfig.from_folder(Path(model))  # refuses what is no model of ours as other verbs do
     if images is not None and not is_data(source):
         raise UsageError(f"{source} is a recipe and names its own folders of pictures: leave --images out.")
-    results = Console(highlight=False)
-    found = False
+    if model:
+        model = str(model_folder(model))
+    found = []
     for name, stage, parts in _stages(source, template, model, images):
-        conversation = _find(stage.data, id)
-        if conversation is not None:
-            found = True
-            own = model and not template and name == source  # a finished model reads data in its own template
-            processor = _own_processor(model) if own else planning_processor(parts, stage)
-            stage = within(stage, longest_document(planned_config(parts, processor.tokenizer).language), name)
-            missing = _print(results, name, conversation, stage, processor)
-            if missing and images is None and is_data(source):
-                say(where_looked(Path(source).parent))
+        check_model(parts)
+        check_template(stage.template)
+        for number, data in enumerate(stage.data):
+            check_data(data, "--images" if name == source else f"--set {name}.data.{number}.images")
+        if (conversation := _find(stage.data, id)) is not None:
+            found.append((name, stage, parts, conversation))
     if not found:
         raise UsageError(f"There is no {id!r} in {source}.")
+    with importing_torch():
+        from seetell.model.config import ModelConfig
+        from seetell.model.limits import longest_document
+        from seetell.train.preflight import within
+        from seetell.train.start import planned_config, planning_processor
+    if model:
+        ModelConfig.from_folder(Path(model))  # refuses what is no model of ours as other verbs do
+    results = Console(highlight=False)
+    for name, stage, parts, conversation in found:
+        own = model and not template and name == source  # a finished model reads data in its own template
+        processor = _own_processor(model) if own else planning_processor(parts, stage)
+        stage = within(stage, longest_document(planned_config(parts, processor.tokenizer).language), name)
+        missing = _print(results, name, conversation, stage, processor)
+        if missing and images is None and is_data(source):
+            say(where_looked(Path(source).parent))
 
 
 def _print(results: Console, name: str, conversation: Conversation, stage: Stage, processor: Processor) -> bool:
     """Prints the sample; returns whether a picture is missing."""
+    from seetell.train.show import sample_pieces
+
     sample = processor.encode(conversation, max_tokens=stage.max_tokens)
     if isinstance(sample, Rejected):
         raise BadInput(
@@ -81,6 +91,10 @@ def _print(results: Console, name: str, conversation: Conversation, stage: Stage
 
 def _own_processor(model: str) -> Processor:
     """A finished model's own, in its own template."""
+    from seetell.encode.processor import Processor
+    from seetell.encode.stored import open_processor
+    from seetell.model.config import ModelConfig
+
     if (Path(model) / FACTS_FILE).exists():
         return Processor.load(model)
     return open_processor(Path(model), ModelConfig.from_folder(Path(model)).image_tokens)

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seetell.config import apply_sets, load_recipe
+from seetell.config import apply_sets, load_recipe, pick
 from seetell.errors import ConfigError, UsageError
 from seetell.model.folders import model_folder
 from seetell.publish import output_folder
 from seetell.train.recipe import Recipe
 from seetell.train.run_files import HELD_OUT_LOSS
+from seetell.verbs.eval import task_folder
+from seetell.verbs.given import check_picture, check_run, importing_torch
 
 if TYPE_CHECKING:
     from seetell.train.observing import Observer
@@ -30,6 +32,15 @@ class Looking:
     limit: int = 64
     pictures: Sequence[str | Path] = ()
     prompt: str = "Describe the image."
+
+    def check(self) -> None:
+        """Refuses a task that is not known or whose data is not there, and pictures that are not."""
+        if self.task:
+            from seetell.evals.tasks import TASKS  # here because it is rare and its import slow
+
+            task_folder(pick(TASKS, self.task, "task"), self.data)
+        for picture in self.pictures:
+            check_picture(picture)
 
 
 def train(
@@ -53,13 +64,14 @@ def train(
     held_out_loss, TASK/FIGURE or what your observers return, `lowest:NAME` where less is better.
     """
     resolved, out = resolve(recipe, sets), output_folder(out)
-    from seetell.train.best import (
-        Wanted,
-        check_saving,
-    )  # here because they import torch, and a typo in --set needs none
-    from seetell.train.run import train as run
-    from seetell.train.start import settled
-
+    check_run(resolved, out, stages)
+    if looking is not None:
+        looking.check()
+    with importing_torch():
+        from seetell.train.best import Wanted, check_saving
+        from seetell.train.run import train as run
+        from seetell.train.start import settled
+        from seetell.verbs.observing import observers_for
     best = Wanted.of(keep_best) if keep_best else None
     task = looking.task if looking is not None else ""
     check_saving(resolved, keep, best, is_observed=bool(observe_every and (task or observers)))
@@ -67,8 +79,6 @@ def train(
         raise UsageError(f"--observe {task} gives figures such as {task}/accuracy, and none is named {best.figure}.")
     resolved = settled(resolved, out)
     if looking is not None:
-        from seetell.verbs.observing import observers_for
-
         observers = [*observers_for(resolved, looking), *observers]
     return run(
         resolved,

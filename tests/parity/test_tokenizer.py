@@ -146,7 +146,9 @@ def test_a_tokenizer_of_no_use_is_told_in_a_sentence(tmp_path: Path, monkeypatch
         raise ImportError
 
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", fail)
-    with pytest.raises(ServiceError, match="the hub did not give it: ImportError"):
+    with pytest.raises(BadInput, match=r"no tokenizer can be loaded from .*: ImportError"):
+        load_tokenizer(tmp_path)
+    with pytest.raises(ServiceError, match="nor is it in the hub's cache"):
         load_tokenizer("nobody/nothing")
 
 

@@ -318,7 +318,7 @@ def test_parts(tmp_path: Path) -> None:
     other = load_parts(vision, tmp_path / "language", image_id=127, vocabulary=128, dtype=torch.bfloat16, seed=6)
     assert other.embedding.weight.shape == (128, 32)
     assert {tensor.dtype for tensor in own_tensors(other).values()} == {torch.bfloat16}
-    with pytest.raises(BadInput, match=r"The vision tower .*nowhere"):
+    with pytest.raises(UsageError, match=r"There is no vision tower folder .*nowhere"):
         load_parts(tmp_path / "nowhere", tmp_path / "language", image_id=1, vocabulary=1)
     weights = load_file(vision / "model.safetensors")
     weights.pop(next(iter(weights)))

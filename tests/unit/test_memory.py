@@ -28,7 +28,7 @@ from seetell.train.estimate import (
     rehearsal_of,
     setting_of,
 )
-from seetell.train.hardware import GIB, GPUS
+from seetell.train.gpus import GIB, GPUS
 from seetell.train.lean import LeanAdamW
 from seetell.train.machines import fit, offer
 from seetell.train.ranks import Ranks

@@ -77,7 +77,7 @@ def test_every_verb_counts_the_same_image_tokens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The seconds of a step are of no interest here, and take some.
-    monkeypatch.setattr("seetell.verbs.plan.measure_pace", lambda *_: Pace(1e9, 1e9, 1e-9))
+    monkeypatch.setattr("seetell.forecast.stages.measure_pace", lambda *_: Pace(1e9, 1e9, 1e-9))
     recipe = recipe_of(world, tower, keep_cls)
     stage, tokenizer = recipe.tune, load_tokenizer(world / "language")
     assert stage is not None

@@ -1,0 +1,1 @@
+"""What only `seetell plan` needs: a stage in figures before it runs."""
