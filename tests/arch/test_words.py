@@ -91,6 +91,18 @@ def test_help_says_it_in_the_fields_words() -> None:
     assert not decoded("\n".join(said))
 
 
+def test_every_option_is_on_a_page() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    missing = [option for option in options_of(get_command(app)) if not re.search(rf"{option}(?![\w-])", text)]
+    assert not missing
+
+
+def options_of(command: object) -> set[str]:
+    """The options of a command and of those below it, without the no-forms of flags."""
+    options = {word for option in getattr(command, "params", ()) for word in option.opts if word.startswith("--")}
+    return options.union(*map(options_of, getattr(command, "commands", {}).values()))
+
+
 def decoded(text: str) -> list[str]:
     return [f"{found[0]}: say {better}" for words, better in DECODED.items() for found in re.finditer(words, text)]
 
