@@ -136,18 +136,13 @@ def jpeg(picture: PIL.Image.Image, quality: int = 85) -> bytes:
     return file.getvalue()
 
 
-def small_picture(image: Image, side_px: int) -> PIL.Image.Image | Rejected:
-    """The upright picture, at most `side_px` wide and high."""
-    picture = open_picture(image)
-    if not isinstance(picture, Rejected):
-        picture.thumbnail((side_px, side_px), PIL.Image.Resampling.BICUBIC)
-    return picture
-
-
 def small_jpeg(image: Image, side_px: int) -> bytes | Rejected:
-    """A small copy for a page."""
-    picture = small_picture(image, side_px)
-    return picture if isinstance(picture, Rejected) else jpeg(picture)
+    """A copy of the upright picture for a page, at most `side_px` wide and high."""
+    picture = open_picture(image)
+    if isinstance(picture, Rejected):
+        return picture
+    picture.thumbnail((side_px, side_px), PIL.Image.Resampling.BICUBIC)
+    return jpeg(picture)
 
 
 def web_picture(image: Image) -> bytes | Rejected:

@@ -1,4 +1,4 @@
-"""The report as one self-contained page: the tables, and every question with its picture, reference and answers.
+"""The report as one self-contained page: a few pictures, the tables, and every question with its picture and answers.
 
 Pictures are made small, so that a page of hundreds stays a few megabytes; a box filters the cards by any words on
 them ("wrong", a category, a model's words).
@@ -16,6 +16,7 @@ from seetell.pictures import small_jpeg
 from seetell.types import Unscored
 
 MOST_CARDS = 300
+FIRST_CARDS = 4  # above all figures, of those with pictures
 SIDE_PX = 280
 SHOWN_CHARS = 1200
 
@@ -25,6 +26,11 @@ def page(figures: Figures) -> str:
     shown = Page(figures.task.title)
     for line in figures_lines(figures):
         shown.paragraph(line)
+    cards = _cards(figures.runs)
+    first = [card for card in cards if card.picture][:FIRST_CARDS]
+    if first:
+        shown.grid(first, search=False)
+    shown.heading("Figures")
     _table(shown, figures.metrics())
     if figures.compared()[1]:
         shown.heading("Differences")
@@ -40,12 +46,12 @@ def page(figures: Figures) -> str:
             shown.paragraph(table.note)
     shown.heading("How")
     _table(shown, figures.facts())
-    cards = _cards(figures.runs)
-    if cards:
-        shown.heading("Questions and answers")
+    others = [card for card in cards if card not in first]
+    if others:
+        shown.heading("More questions and answers" if first else "Questions and answers")
         if len(cards) == MOST_CARDS:
             shown.paragraph(f"The first {MOST_CARDS}; scores.jsonl in each run's folder has them all.")
-        shown.grid(cards)
+        shown.grid(others)
     return shown.html()
 
 

@@ -30,7 +30,7 @@ class Curves:
     by_source: dict[str, Points] = field(default_factory=dict[str, Points])  # smoothed
     lr: dict[str, Points] = field(default_factory=dict[str, Points])
     grad_norm: Points = field(default_factory=Points)
-    speed: dict[str, Points] = field(default_factory=dict[str, Points])  # samples/s, tokens/s
+    speed: Points = field(default_factory=Points)  # samples/s
     observed: dict[str, Points] = field(default_factory=dict[str, Points])
 
 
@@ -57,9 +57,7 @@ def curves_of(rows: Sequence[Mapping[str, Any]]) -> Curves:
     over = max(SMOOTHED_OVER_STEPS, SMOOTHED_OVER * len(weighed))
     curves.smoothed = smoothed(weighed, over)
     curves.by_source = {name: smoothed(points, over) for name, points in of_source.items()}
-    timed = [row for row in rows if "seconds" in row]
-    for name, total in (("samples/s", "samples"), ("tokens/s", "tokens")):
-        curves.speed[name] = rates([row for row in timed if total in row], total)
+    curves.speed = rates([row for row in rows if "seconds" in row and "samples" in row], "samples")
     return curves
 
 

@@ -56,27 +56,14 @@ def run_page(out: Path) -> Page:
     recipe, record = (_read(out / name) for name in ("recipe.json", "run.json"))
     stages = [name for name in ("align", "tune") if recipe.get(name)]
     metrics, refused, events, said = (_by_stage(out / name) for name in (METRICS, REFUSED, EVENTS, OBSERVATIONS))
-    curves = {name: curves_of(metrics[name]) for name in stages if metrics[name]}
+    curves = {name: curves_of(metrics[name]) for name in stages if any("seconds" in row for row in metrics[name])}
     page = Page(f"Training: {out.absolute().name}")
     for name in curves:
         page.paragraph(_state(name, metrics[name], events[name]))
-    page.table(
-        [_summary(name, curves[name], metrics[name], events[name], refused[name]) for name in curves],
-        [
-            "stage",
-            "steps",
-            "of",
-            "samples",
-            "tokens",
-            "first loss",
-            "loss now",
-            "samples/s",
-            "time",
-            "waited for data",
-            "rejected",
-        ],
-    )
-    for name, lines in reversed(curves.items()):
+    summaries = [_summary(curves[name], metrics[name], events[name], refused[name]) for name in curves]
+    facts = [fact for fact in (summaries or [{}])[0] if any(summary[fact] is not None for summary in summaries)]
+    page.table([(fact, *(summary[fact] for summary in summaries)) for fact in facts], ["", *curves])
+    for name, lines in curves.items():
         page.heading(name)
         page.plots(_plots(name, lines))
     _what_is_said(page, out, said, [name for name in stages if said[name]], recipe)
@@ -105,22 +92,23 @@ def _state(name: str, rows: Rows, events: Rows) -> str:
     return f"{name} · {words} · {done} · {spent}{left}.{why}"
 
 
-def _summary(name: str, curves: Curves, rows: Rows, events: Rows, refused: Rows) -> list[object]:
+def _summary(curves: Curves, rows: Rows, events: Rows, refused: Rows) -> dict[str, object]:
     last = next(row for row in reversed(rows) if "seconds" in row)
     seconds = float(last["seconds"])
-    return [
-        name,
-        int(last["step"]),
-        _steps(events) or None,
-        int(last["samples"]),
-        last.get("tokens"),
-        curves.loss[0][1] if curves.loss else None,
-        curves.smoothed[-1][1] if curves.smoothed else None,
-        f"{last['samples'] / seconds:.3g}" if seconds else None,
-        duration(seconds),
-        f"{sum(row.get('data_wait_s', 0.0) for row in rows) / seconds:.1%}" if seconds else None,
-        len(refused),
-    ]
+    return {
+        "steps": int(last["step"]),
+        "steps planned": _steps(events) or None,
+        "samples": int(last["samples"]),
+        "tokens": last.get("tokens"),
+        "first loss": curves.loss[0][1] if curves.loss else None,
+        "loss now": curves.smoothed[-1][1] if curves.smoothed else None,
+        "held-out loss": curves.held_out[-1][1] if curves.held_out else None,
+        "samples/s": f"{last['samples'] / seconds:.1f}" if seconds else None,
+        "tokens/s": f"{last['tokens'] / seconds:,.0f}" if seconds and last.get("tokens") else None,
+        "time": duration(seconds),
+        "waited for data": f"{sum(row.get('data_wait_s', 0.0) for row in rows) / seconds:.1%}" if seconds else None,
+        "rejected": len(refused),
+    }
 
 
 def _steps(events: Rows) -> int:
@@ -131,15 +119,16 @@ def _steps(events: Rows) -> int:
 
 
 def _plots(name: str, curves: Curves) -> list[Plot]:
+    """Speed is drawn once, in samples: in tokens its curve has the same shape, and the table has the mean."""
     plots = [Plot(f"{name}: loss per supervised token", "step", "loss", _loss(curves), faint=("each step",))]
-    if curves.by_source:
+    if len(curves.by_source) > 1:
         by_loss = dict(sorted(curves.by_source.items(), key=lambda item: -item[1][-1][1]))
         plots.append(Plot(f"{name}: loss by source, smoothed", "step", "loss", by_loss))
     for group, series in _groups(curves.observed).items():
         plots.append(Plot(f"{name}: observed, {group}" if group else f"{name}: observed", "step", "", series))
     plots.append(Plot(f"{name}: gradient norm before clipping", "step", "norm", {"norm": curves.grad_norm}, log=True))
     plots.append(Plot(f"{name}: learning rate", "step", "", curves.lr))
-    plots += [Plot(f"{name}: {what}", "step", what, {what: line}) for what, line in curves.speed.items() if line]
+    plots.append(Plot(f"{name}: speed", "step", "samples/s", {"samples/s": curves.speed}))
     return plots
 
 
@@ -219,12 +208,15 @@ def _left_out(page: Page, refused: Mapping[str, Rows]) -> None:
 def _settings(page: Page, recipe: Mapping[str, Any], record: Mapping[str, Any], stages: Sequence[str]) -> None:
     page.heading("The recipe")
     by_stage = {name: dict(_leaves(recipe[name])) for name in stages}
-    names = list(dict.fromkeys(name for settings in by_stage.values() for name in settings))
+    names = list(dict.fromkeys(name for settings in by_stage.values() for name, value in settings.items() if value))
+    first = {part: at for at, part in reversed(list(enumerate(name.partition(".")[0] for name in names)))}
+    names.sort(key=lambda name: first[name.partition(".")[0]])  # "lr.language" beside "lr.connector"
     chosen = [(name, *(by_stage[stage].get(name, "") for stage in stages)) for name in names]
-    page.table(chosen, ["setting", *stages])
+    page.table(chosen, ["setting", *stages], folded=f"{len(chosen)} settings")
     facts = {**dict(_leaves(recipe.get("model", {}), "model")), "seed": str(recipe.get("seed", ""))}
     facts |= {name: value for name, value in _leaves(record) if not name.startswith(("parts.", "data."))}
-    page.table([(name, value) for name, value in facts.items() if value], ["fact", "value"])
+    shown = [(name, value) for name, value in facts.items() if value]
+    page.table(shown, ["fact", "value"], folded=f"{len(shown)} facts about the model and the machine")
 
 
 def _leaves(value: Any, name: str = "") -> list[tuple[str, str]]:

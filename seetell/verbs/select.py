@@ -14,7 +14,7 @@ from seetell.errors import BadInput, UsageError
 from seetell.files import as_object, read_json, read_jsonl, telling_full_disk, write_atomic, write_json
 from seetell.generate.phrases import make_chunker
 from seetell.generate.select import Choice, choose, curve, forget_reading, read_phrases, taken_of
-from seetell.page import Page
+from seetell.page import Page, Plot
 from seetell.publish import output_folder
 from seetell.sources.coco import read_coco
 from seetell.sources.conversations import read_conversations, write_conversations
@@ -120,11 +120,15 @@ def write_page(path: Path, report: dict[str, Any], choice: Choice) -> None:
     skipped = {f"skipped: {reason}": count for reason, count in report["skipped"].items()}
     figures = {name: value for name, value in report.items() if name != "skipped"} | skipped
     page.table([[name.replace("_", " "), value] for name, value in figures.items()], ["", ""])
-    page.plot(
-        {"all captions": curve(choice.before), "taken": curve(choice.after)},
-        "How often noun phrases occur, before and after",
-        "log10 of the phrase's rank",
-        "log10 of its frequency",
+    page.plots(
+        [
+            Plot(
+                "How often noun phrases occur, before and after",
+                "log10 of the phrase's rank",
+                "log10 of its frequency",
+                {"all captions": curve(choice.before), "taken": curve(choice.after)},
+            )
+        ]
     )
     write_atomic(path, page.html())
 

@@ -60,4 +60,4 @@ def test_rows_become_lines() -> None:
     assert curves.smoothed == flat
     assert curves.by_source == {"a": flat, "b": [(2, 3.0)]}
     assert curves.observed == {"drawn/all": [(3, 50.0)]}
-    assert curves.speed == {"samples/s": [(2, 4.0), (3, 4.0), (4, 4.0)], "tokens/s": [(2, 40.0), (3, 40.0)]}
+    assert curves.speed == [(2, 4.0), (3, 4.0), (4, 4.0)]
