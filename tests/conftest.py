@@ -15,6 +15,8 @@ from seetell.console import console
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anyone imports transformers, which reads it once
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+# The last bits of sums depend on it, and runs are compared: not for each run to choose by how busy the machine is.
+os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
 
 settings.register_profile("seetell", deadline=None, derandomize=True)
 settings.load_profile("seetell")

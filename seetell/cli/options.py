@@ -63,6 +63,9 @@ def seconds_of(text: str) -> float:
 
 
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Compute with so many threads; else one for each core that is free.")
+]
 OutOption = Annotated[Path, typer.Option(help="The folder to write.")]
 TemperatureOption = Annotated[str, typer.Option(help="A number, or none to leave it to the service.")]
 JudgeTokensOption = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seetell.cli.options import Device, DeviceOption, Dtype, Layout, OutOption, SetOption, seconds_of
+from seetell.cli.options import Device, DeviceOption, Dtype, Layout, OutOption, SetOption, ThreadsOption, seconds_of
 from seetell.errors import UsageError
 
 commands = typer.Typer()
@@ -21,12 +21,13 @@ RecipeArgument = Annotated[
 def demo(
     out: OutOption = Path("runs/demo"),
     device: DeviceOption = Device.auto,
+    threads: ThreadsOption = None,
     rebuild_base: Annotated[bool, typer.Option(help="Pretrain the tiny base again first (hours on a CPU).")] = False,
 ) -> None:
     """Runs every stage on drawn pictures, in minutes: draw, write, align, tune, measure, report."""
     from seetell.verbs.demo import demo
 
-    demo(out, device=device.value, rebuild_base=rebuild_base)
+    demo(out, device=device.value, threads=threads, rebuild_base=rebuild_base)
 
 
 @commands.command()
@@ -60,6 +61,7 @@ def plan(
     recipe: RecipeArgument,
     sets: SetOption = None,
     device: DeviceOption = Device.auto,
+    threads: ThreadsOption = None,
     price: Annotated[
         list[str] | None, typer.Option(metavar="GPU=DOLLARS", help='An hour\'s price: "H100 80 GB=2.2". Repeatable.')
     ] = None,
@@ -69,7 +71,7 @@ def plan(
     """Estimates a run before it starts: samples, steps, memory, hours, cost, and what is chosen."""
     from seetell.verbs.plan import plan
 
-    stages = plan(recipe, sets or (), device=device.value, prices=price or (), gpus=gpus)
+    stages = plan(recipe, sets or (), device=device.value, threads=threads, prices=price or (), gpus=gpus)
     if json:
         typer.echo(dumps([stage.json() for stage in stages]))
     else:
@@ -86,6 +88,7 @@ def train(
     ] = None,
     sets: SetOption = None,
     device: DeviceOption = Device.auto,
+    threads: ThreadsOption = None,
     save_every: Annotated[
         str,
         typer.Option(metavar="TIME", help="Save a checkpoint so often: 30s, 5m, 1h. Else as docs/checkpoints.md says."),
@@ -117,6 +120,7 @@ def train(
         out or Path("runs") / Path(recipe).stem,
         sets=sets or (),
         device=device.value,
+        threads=threads,
         looking=looking if observe_every else None,
         observe_every=observe_every,
         checkpoint_every_s=seconds_of(save_every) if save_every else None,
@@ -139,6 +143,7 @@ def chat(
     seed: Annotated[int, typer.Option(help="The seed, for temperatures above 0.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 256,
     device: DeviceOption = Device.auto,
+    threads: ThreadsOption = None,
     dtype: Annotated[Dtype, typer.Option(help="The type of the weights.")] = Dtype.auto,
 ) -> None:
     """Talks about pictures: in a conversation, or once with --prompt."""
@@ -154,6 +159,7 @@ def chat(
         seed=seed,
         max_new_tokens=max_new_tokens,
         device=device.value,
+        threads=threads,
         dtype=dtype.value,
     )
 

@@ -14,6 +14,7 @@ from seetell.cli.options import (
     JudgeTokensOption,
     OutOption,
     TemperatureOption,
+    ThreadsOption,
     temperature_of,
 )
 from seetell.errors import UsageError
@@ -172,6 +173,7 @@ def evaluate(
     judge_temperature: TemperatureOption = "0",
     judge_max_tokens: JudgeTokensOption = None,
     device: DeviceOption = Device.auto,
+    threads: ThreadsOption = None,
     dtype: Annotated[Dtype, typer.Option(help="The type of the weights.")] = Dtype.auto,
 ) -> None:
     """Asks a model a benchmark's questions and scores the answers; run again, it resumes."""
@@ -189,6 +191,7 @@ def evaluate(
         judge_max_tokens=judge_max_tokens,
         device=device.value,
         dtype=dtype.value,
+        threads=threads,
     )
 
 

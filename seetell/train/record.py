@@ -21,6 +21,7 @@ from seetell.console import say
 from seetell.errors import UsageError
 from seetell.files import MANIFEST, as_object, read_json, sha256_file, sha256_text, write_json
 from seetell.model.folders import model_folder
+from seetell.model.threads import choose_threads
 from seetell.train.log import LOGS, has_learned, remove_logs
 from seetell.train.recipe import AUTO, JOINED, Model, Recipe, Stage
 
@@ -47,31 +48,34 @@ class Record:
         write_json(out / "run.json", freeze(self))
 
 
-def open_record(recipe: Recipe, out: Path, device: str, ranks: int) -> Record:
+def open_record(recipe: Recipe, out: Path, device: str, ranks: int, threads: int | None = None) -> Record:
     """The record of the run in `out`, new or found; a run of another recipe or of other parts is refused.
 
     A start that failed before anything was learned binds nobody: the corrected command begins anew in its place.
     """
-    import torch  # here, since a folder is looked at before torch is imported (`check_folder`)
-
+    # Here because they import torch, and a folder is looked at before that (`check_folder`).
     from seetell.model.device import pick_device
 
-    now = Record(str(pick_device(device)), torch.get_num_threads(), _parts(recipe.model), _versions(), ranks)
+    parts, versions, place = _parts(recipe.model), _versions(), str(pick_device(device))
     if has_begun(out):
         _refuse_other_recipe(recipe, out)
         record = thaw(Record, read_json(out / "run.json"))
-        _refuse_other(out, differences(record.parts, now.parts, "parts"))
-        if device != "auto" and str(pick_device(device)) != record.device:
+        _refuse_other(out, differences(record.parts, parts, "parts"))
+        if device != "auto" and place != record.device:
             _refuse_other(out, [f"device: {record.device!r} -> {device!r}"])
-        for change in differences(record.versions, now.versions, "versions"):
+        for change in differences(record.versions, versions, "versions"):
             say(f"This run resumes with other software than it began with ({change}): its last bits may differ.")
         if record.ranks != ranks:
             on = "1 process" if ranks == 1 else f"{ranks} processes"
             say(f"This run resumes on {on}, not {record.ranks}: the steps are the same, their last bits may differ.")
             record.ranks = ranks
             record.save(out)
+        if threads is not None and threads != record.threads:
+            say(f"This run resumes with {threads} threads, not {record.threads}: its last bits may differ.")
+            record.threads = threads
+            record.save(out)
     else:
-        record = now
+        record = Record(place, choose_threads(threads), parts, versions, ranks)
         _refuse_unknown(out)
         remove_logs(out)
         write_json(out / "recipe.json", _written_out(recipe))

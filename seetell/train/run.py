@@ -91,6 +91,7 @@ def train(
     checkpoint_every_s: float | None = None,
     keep: int = KEPT,
     best: Wanted | None = None,
+    threads: int | None = None,
 ) -> Path:
     """Runs the recipe's stages that `stages` names; returns the folder of the last one's model."""
     out = Path(out)
@@ -101,7 +102,7 @@ def train(
     check_saving(recipe, keep, best, is_observed=bool(observe_every and observers))
     fix_workspace()
     with join(device) as ranks, stop_signals() as stop, full_disk_told(out), ExitStack() as held:
-        record = ranks.on_main(lambda: _begin(recipe, out, device, ranks, held))
+        record = ranks.on_main(lambda: _begin(recipe, out, device, ranks, held, threads))
         torch.set_num_threads(record.threads)  # sums are split by threads: their last bits depend on how many there are
         if ranks.on_main(lambda: is_finished(target_of(recipe, out, wanted[-1]))):
             say(f"The run in {out} is finished; there is nothing left to do.")
@@ -115,11 +116,11 @@ def train(
     return model
 
 
-def _begin(recipe: Recipe, out: Path, device: str, ranks: Ranks, held: ExitStack) -> Record:
+def _begin(recipe: Recipe, out: Path, device: str, ranks: Ranks, held: ExitStack, threads: int | None) -> Record:
     """Takes the run's folder, until `held` is let go."""
     out.mkdir(parents=True, exist_ok=True)
     held.enter_context(only_run(out))
-    return open_record(recipe, out, device, ranks.count)
+    return open_record(recipe, out, device, ranks.count, threads)
 
 
 class _Run:

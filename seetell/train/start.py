@@ -155,8 +155,8 @@ def settled(recipe: Recipe, out: Path | None = None) -> Recipe:
         kept = {what: before[what] for what in _open(stage) if what in before}
         stages[name] = _settled(recipe.model, replace(stage, **kept))
         if recipe.model.start and _open(stage) and not kept:
-            words = f"template={stages[name].template}, image={stages[name].image}"
-            say(f"{name} continues in the words and the picture mode of {recipe.model.start}: {words}.")
+            taken = " and ".join(f"{what}={getattr(stages[name], what)}" for what in _open(stage))
+            say(f"{name} takes {taken} from the model that it starts from, {recipe.model.start}.")
     return replace(recipe, **stages)
 
 

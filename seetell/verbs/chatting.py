@@ -30,6 +30,7 @@ def chat(
     max_new_tokens: int = 256,
     device: str = "auto",
     dtype: str = "auto",
+    threads: int | None = None,
 ) -> None:
     """Asks once when there is a prompt, else opens a conversation in the terminal; pictures stand before the words."""
     if as_json and prompt is None:
@@ -42,7 +43,9 @@ def chat(
         from seetell.infer.loading import load
         from seetell.infer.sampling import Sampling
         from seetell.infer.session import ChatSession
+        from seetell.model.threads import use_threads
         from seetell.serve.terminal import converse, write
+    use_threads(threads)
     settings = Sampling(max_new_tokens, temperature, top_p, seed)
     session = ChatSession(load(folder, device, dtype).engine, settings)
     if prompt is None:

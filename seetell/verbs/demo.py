@@ -52,6 +52,7 @@ def demo(
     out: str | Path = "runs/demo",
     *,
     device: str = "auto",
+    threads: int | None = None,
     rebuild_base: bool = False,
     scenes: int = SCENES,
     test_scenes: int = SCENES_ASKED,
@@ -76,7 +77,7 @@ def demo(
     recipe = recipe_for(out / "data")
     with clock.phase("train"):
         observers = observers_for(recipe, Looking())
-        model = train(recipe, out, device=device, observers=observers, observe_every=LOOK_EVERY)
+        model = train(recipe, out, device=device, observers=observers, observe_every=LOOK_EVERY, threads=threads)
     with clock.phase("measure"):
         measured = measure(recipe, out, device, test_scenes, unseen_scenes)
     with clock.phase("report"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
 
@@ -19,10 +18,12 @@ def facts() -> dict[str, str]:
     """What figures depend on, by name."""
     import torch  # here because importing a verb must be cheap
 
+    from seetell.model.threads import busy_cores, usable_cores
+
     found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
     found |= {name: metadata.version(name) for name in PACKAGES}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found["cores"] = str(cores)
+    usable, busy = usable_cores(), busy_cores()
+    found["cores"] = f"{usable}, {max(0, usable - round(busy))} of them free"
     found["threads"] = str(torch.get_num_threads())
     if torch.cuda.is_available():
         found["device"] = "cuda: " + ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count())))

@@ -48,6 +48,7 @@ def eval(
     judge_max_tokens: int | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    threads: int | None = None,
 ) -> Path:
     """Runs every model in turn; returns the report's path. Failed judgements are a ServiceError at the end."""
     from seetell.evals.judge import Manner
@@ -71,7 +72,7 @@ def eval(
     lost: list[Unscored] = []
     for spec in models:
         folder = out / RUNS / slug(spec)
-        with telling_full_disk(folder), _answerer(spec, folder, chosen, device, dtype) as (answerer, about):
+        with telling_full_disk(folder), _answerer(spec, folder, chosen, device, dtype, threads) as (answerer, about):
             facts: dict[str, Any] = {
                 "name": slug(spec),
                 "task": chosen.name,
@@ -169,7 +170,7 @@ def make_judge(spec: str, out: Path, *, both_orders: bool, manner: Manner | None
 
 @contextmanager
 def _answerer(
-    spec: str, folder: Path, task: Task, device: str, dtype: str
+    spec: str, folder: Path, task: Task, device: str, dtype: str, threads: int | None
 ) -> Iterator[tuple[Answerer, dict[str, Any]]]:
     """Who is asked, and what the results say of them."""
     from seetell.evals.answerers import AskedAnswerer, FileAnswerer, endpoint
@@ -183,6 +184,9 @@ def _answerer(
         path = Path(rest)
         yield FileAnswerer(path), {"kind": "answers", "sha256": sha256_file(path)}
     else:
+        from seetell.model.threads import use_threads
+
+        use_threads(threads)
         yield _checkpoint(spec, task, device, dtype)
 
 

@@ -24,6 +24,7 @@ def plan(
     device: str = "auto",
     prices: Sequence[str] = (),
     gpus: int | None = None,
+    threads: int | None = None,
 ) -> list[StagePlan]:
     """The plan of every stage, in order. `prices` are GPU=DOLLARS an hour, `gpus` how many of them are rented."""
     resolved = resolve(recipe, sets)
@@ -31,7 +32,9 @@ def plan(
     check_recipe(resolved, resolved.stages)
     with importing_torch():
         from seetell.forecast.stages import plan_stage
+        from seetell.model.threads import use_threads
         from seetell.train.start import model_tokenizer, settled
+    use_threads(threads)
     resolved = settled(resolved)
     tokenizer = model_tokenizer(resolved.model)
     return [

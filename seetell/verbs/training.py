@@ -56,6 +56,7 @@ def train(
     checkpoint_every_s: float | None = None,
     keep: int = 2,
     keep_best: str = "",
+    threads: int | None = None,
 ) -> Path:
     """Trains, and returns the folder of the finished model; the same call goes on with a run that was stopped.
 
@@ -90,6 +91,7 @@ def train(
         checkpoint_every_s=checkpoint_every_s,
         keep=keep,
         best=best,
+        threads=threads,
     )
 
 

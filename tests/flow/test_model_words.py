@@ -91,7 +91,7 @@ def test_the_same_ids_as_the_model_itself(world: Path) -> None:
 def test_plan_and_show_agree(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (stage,) = plan("finetune_yours", sets(world, world / "own"))
     assert stage.choices["words and pictures"] == "template own, image stretch"
-    assert "tune continues in the words and the picture mode of" in capsys.readouterr().err
+    assert "tune takes template=own and image=stretch from the model that it starts from" in capsys.readouterr().err
     source = tmp_path / "mine.py"
     given = sets(world, world / "own")
     source.write_text(
@@ -111,7 +111,7 @@ def test_train_goes_on_in_them_and_chat_and_eval_read_what_it_left(
     out = tmp_path / "out"
     training.train("finetune_yours", out, sets=sets(world, world / "own"), device="cpu")
     told = capsys.readouterr().err
-    sentence = f"tune continues in the words and the picture mode of {world / 'own'}: template=own, image=stretch."
+    sentence = f"tune takes template=own and image=stretch from the model that it starts from, {world / 'own'}."
     assert told.count(sentence) == 1
     assert "was tuned with" not in told
     assert "⟦white</s>" in told  # the samples that are shown before the first step
@@ -127,7 +127,9 @@ def test_another_template_has_to_be_asked_for_and_is_told(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(finetune(world, world / "own", "tune.template=vicuna-v1"), tmp_path, device="cpu")
-    assert "was tuned with template=own, and this stage goes on with template=vicuna-v1" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "tune takes image=stretch from the model" in told
+    assert "was tuned with template=own, and this stage trains with template=vicuna-v1" in told
     facts = read_json(tmp_path / "model" / FACTS_FILE)
     assert (facts["template"], facts["image_mode"]) == ("vicuna-v1", "stretch")
 
