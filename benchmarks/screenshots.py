@@ -23,7 +23,8 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--
 DARK = "--blink-settings=preferredColorScheme=0"
 WIDTH_PX, SCALE = 1120, 1.5  # of the pictures: the page's widest, and sharp on fine screens
 MAX_BYTES = 300_000
-PAGES = {"report": 1240, "run": 1400}  # page: how much of it, in CSS pixels from its top
+PAGES = ("report", "run")
+HEIGHT_PX = 1660  # of a page's top
 _PROBE = """<script>addEventListener("load", () => {
   const root = document.documentElement, wide = [...document.querySelectorAll("main *")].filter((element) => {
     const box = element.getBoundingClientRect();
@@ -72,7 +73,8 @@ def small_png(picture: Image.Image) -> bytes:
     """With as many colours as fit into MAX_BYTES."""
     for colours in (256, 128, 64, 32):
         file = io.BytesIO()
-        picture.quantize(colours, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+        few = picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)  # it keeps rare colours
+        few.save(file, "PNG", optimize=True)
         if file.tell() <= MAX_BYTES:
             break
     return file.getvalue()
@@ -90,8 +92,8 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="the demo's folder")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs")
     chosen = parser.parse_args()
-    for name, height_px in PAGES.items():
-        data = small_png(screenshot(chosen.run / f"{name}.html", WIDTH_PX, height_px, SCALE))
+    for name in PAGES:
+        data = small_png(screenshot(chosen.run / f"{name}.html", WIDTH_PX, HEIGHT_PX, SCALE))
         (chosen.out / f"{name}.png").write_bytes(data)
         print(f"{chosen.out / f'{name}.png'}: {len(data):,} bytes")
 

@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,9 @@ def _card(out: Path, rows: Rows) -> Card:
     lines = [Line("asked", str(last["prompt"]))]
     if last["truth"]:
         lines.append(Line("hoped for", str(last["truth"])))
-    lines += [Line(f"{row['stage']} {row['step']:,}", _short(str(row["text"])) or "—") for row in _spread(rows)]
+    for (stage, text), same in groupby(_spread(rows), key=lambda row: (row["stage"], str(row["text"]))):
+        steps = [f"{row['step']:,}" for row in same]
+        lines.append(Line(f"{stage} {'–'.join(dict.fromkeys((steps[0], steps[-1])))}", _short(text) or "—"))
     path = out / OBSERVED / str(last["picture"])
     return Card(str(last["name"]), tuple(lines), path.read_bytes() if path.is_file() else None)
 

@@ -134,7 +134,7 @@ def _cards(measured: Measured) -> list[Card]:
     for scene, items in list(by_scene.items())[:SHOWN_SCENES]:
         lines = [line for item in items for line in _lines(item, measured)]
         if scene in measured.described:
-            lines += [Line("", "Describe the picture."), Line("tuned", measured.described[scene])]
+            lines.append(Line("Describe the picture.", measured.described[scene], folded=True))
         cards.append(Card(scene, tuple(lines), items[0].images[0].data))
     return cards
 

@@ -170,7 +170,7 @@ def test_the_demo_has_its_figures_with_three_decimals_and_each_phase_beside_its_
         ["second, after a greeting", "0.850", "—"],
     ]
     assert rows_of(html, "what is said") == [["Hello, who are you?", "I am a small assistant."]]
-    assert html.count("<dd>A red ball is at the top.") == SCENES
+    assert html.count("<summary>Describe the picture.</summary><p>A red ball is at the top.") == SCENES
     assert [row[1] for row in rows_of(html, "measure")] == ["0.940", "0.900", "0", "2"]
 
 
@@ -193,6 +193,8 @@ def test_a_run_is_told_in_the_order_of_its_stages_and_nothing_twice(pages: dict[
     figures = {row[0]: row[1:] for row in rows_of(html, "")}
     assert figures["held-out loss"] == ["—", "0.333"]
     assert figures["first loss"] == ["3.000", "3.000"]
+    said = re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", html)
+    assert said == [("asked", "Which colour?"), ("hoped for", "blue"), ("align 6", "red"), ("tune 6–12", "red")]
     settings = [row[0] for row in rows_of(html, "setting")]
     assert settings == ["template", "lr.connector", "lr.language", "image"]
 
