@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessorPil, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
 from seetell.model.hub import own_tensors
+from tests.tiny_folders import change_json
 from tests.tiny_models import MEAN, PATCH_PX, SIDE_PX, SLOTS, STD, tiny_language, tiny_vision, tiny_vlm
 from tests.tiny_tokenizers import byte_level_hf
 
@@ -168,3 +169,42 @@ def as_original(folder: Path, kind: str, connector: str, with_tower: bool, aspec
     if not with_tower:
         own |= {f"vision.{name}": tensor for name, tensor in tiny_vision().state_dict().items()}
     return own
+
+
+def write_published_lora(folder: Path, base: Path, form: str) -> dict[str, Tensor]:
+    """A LoRA folder over the language model in `base`, as the first LLaVA leaves it; gives the tensors it makes."""
+    vlm = tiny_vlm(vocabulary=TEXT_ROWS, image_id=0).half()
+    vlm.language.save_pretrained(base)
+    byte_level_hf().save_pretrained(base)
+    expected = as_original(folder, "llava_llama", "mlp2", False)
+    for path in (*folder.glob("pytorch_model*"), *folder.glob("*token*"), *folder.glob("special*")):
+        path.unlink()
+    generator = torch.Generator().manual_seed(7)
+    matrices: dict[str, Tensor] = {}
+    for name, tensor in expected.items():
+        if name.startswith("language.model.layers.") and "proj" in name:
+            rows, columns = tensor.shape
+            a = torch.randn(4, columns, generator=generator)
+            b = 0.1 * torch.randn(rows, 4, generator=generator)
+            key = f"base_model.model.{name.removeprefix('language.').removesuffix('.weight')}"
+            matrices |= {f"{key}.lora_A.weight": a, f"{key}.lora_B.weight": b}
+            expected[name] = (tensor.double() + 8 / 4 * (b.double() @ a.double())).half()
+    tower = "base_model.model.model.vision_tower.vision_tower.vision_model.encoder.layers.0.self_attn.q_proj"
+    matrices |= {f"{tower}.lora_A.weight": torch.ones(4, 24), f"{tower}.lora_B.weight": torch.zeros(24, 4)}
+    whole = {
+        f"base_model.model.model.mm_projector.{number}.{kind}": expected[f"connector.linear_{layer}.{kind}"]
+        for number, layer in ((0, 1), (2, 2))
+        for kind in ("weight", "bias")
+    }
+    torch.save({name: tensor.to(torch.bfloat16) for name, tensor in whole.items()}, folder / "non_lora_trainables.bin")
+    for name in expected:
+        if name.startswith("connector."):
+            expected[name] = expected[name].to(torch.bfloat16).half()
+    if form == "bin":
+        torch.save(matrices, folder / "adapter_model.bin")
+    else:
+        save_file(matrices, folder / "adapter_model.safetensors")
+    facts = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "base_model_name_or_path": "lmsys/vicuna-7b-v1.5"}
+    (folder / "adapter_config.json").write_text(json.dumps(facts))
+    change_json(folder / "config.json", quantization_config={"load_in_4bit": True})  # of training, not of these files
+    return expected

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,16 @@ from seetell.model.parts import load_language, load_vision, vision_config
 from seetell.model.weights import load_model, save_model
 from seetell.verbs.importing import import_model
 from tests.tiny_folders import change_json, write_adapter, write_whole
-from tests.tiny_layouts import TEXT_ROWS, as_hub, as_original, same, tensors_in, theirs, write_tower
+from tests.tiny_layouts import (
+    TEXT_ROWS,
+    as_hub,
+    as_original,
+    same,
+    tensors_in,
+    theirs,
+    write_published_lora,
+    write_tower,
+)
 from tests.tiny_models import tiny_language, tiny_vlm
 from tests.tiny_tokenizers import byte_level_hf
 
@@ -103,45 +111,6 @@ def test_safetensors_are_fetched_alone(tmp_path: Path, hub: dict[str, Path]) -> 
 
 
 # ---------------------------------------------------------------------------------------- LoRA of the first LLaVA
-
-
-def write_published_lora(folder: Path, base: Path, form: str) -> dict[str, Tensor]:
-    """A LoRA folder over the language model in `base`, as the first LLaVA leaves it; gives the tensors it makes."""
-    vlm = tiny_vlm(vocabulary=TEXT_ROWS, image_id=0).half()
-    vlm.language.save_pretrained(base)
-    byte_level_hf().save_pretrained(base)
-    expected = as_original(folder, "llava_llama", "mlp2", False)
-    for path in (*folder.glob("pytorch_model*"), *folder.glob("*token*"), *folder.glob("special*")):
-        path.unlink()
-    generator = torch.Generator().manual_seed(7)
-    matrices: dict[str, Tensor] = {}
-    for name, tensor in expected.items():
-        if name.startswith("language.model.layers.") and "proj" in name:
-            rows, columns = tensor.shape
-            a = torch.randn(4, columns, generator=generator)
-            b = 0.1 * torch.randn(rows, 4, generator=generator)
-            key = f"base_model.model.{name.removeprefix('language.').removesuffix('.weight')}"
-            matrices |= {f"{key}.lora_A.weight": a, f"{key}.lora_B.weight": b}
-            expected[name] = (tensor.double() + 8 / 4 * (b.double() @ a.double())).half()
-    tower = "base_model.model.model.vision_tower.vision_tower.vision_model.encoder.layers.0.self_attn.q_proj"
-    matrices |= {f"{tower}.lora_A.weight": torch.ones(4, 24), f"{tower}.lora_B.weight": torch.zeros(24, 4)}
-    whole = {
-        f"base_model.model.model.mm_projector.{number}.{kind}": expected[f"connector.linear_{layer}.{kind}"]
-        for number, layer in ((0, 1), (2, 2))
-        for kind in ("weight", "bias")
-    }
-    torch.save({name: tensor.to(torch.bfloat16) for name, tensor in whole.items()}, folder / "non_lora_trainables.bin")
-    for name in expected:
-        if name.startswith("connector."):
-            expected[name] = expected[name].to(torch.bfloat16).half()
-    if form == "bin":
-        torch.save(matrices, folder / "adapter_model.bin")
-    else:
-        save_file(matrices, folder / "adapter_model.safetensors")
-    facts = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "base_model_name_or_path": "lmsys/vicuna-7b-v1.5"}
-    (folder / "adapter_config.json").write_text(json.dumps(facts))
-    change_json(folder / "config.json", quantization_config={"load_in_4bit": True})  # of training, not of these files
-    return expected
 
 
 @pytest.mark.parametrize("form", ["bin", "safetensors"])
