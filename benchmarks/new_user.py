@@ -89,7 +89,7 @@ def commands(coco: Path, limit: int, *, demo_is_there: bool) -> list[str]:
         Typed(PICTURES, "seetell chat", ((ADAPTER, "models/mine"), ("mine/bench.jpg", str(photo)))),
     ]  # fmt: skip
     lines = [each.text() for each in typed[1 if demo_is_there else 0 :]]
-    steps = Typed(PICTURES, "seetell train", added="--set tune.samples_per_step=16 --set tune.epochs=3").text()
+    steps = Typed(PICTURES, "seetell train", added="--set tune.samples_per_step=16").text()
     more = steps[steps.index("--set tune.samples_per_step") :]
     return [
         f"{line} --limit {limit}" if line.startswith("seetell generate") else
