@@ -12,6 +12,7 @@ import re
 from functools import cache
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from seetell.errors import ServiceError, UsageError
 
@@ -29,20 +30,22 @@ def fetched(name: str, what: str = "model", *, weights: bool = True, newest: boo
 
     `what` is what the name should be, for messages. Unless the `newest` is asked for, what was fetched before is taken.
     """
-    from huggingface_hub import constants, snapshot_download  # here because its import is slow
+    import huggingface_hub  # here because its import is slow
+    from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     if not is_name(name, what):
         raise _no_name(name, what)
     silent = None if constants.HF_HUB_OFFLINE or not newest else why_no_answer(constants.ENDPOINT)
-    given = {"ignore_patterns": list(NOT_THE_MODEL)}
+    download: Any = getattr(huggingface_hub, "snapshot_download")  # noqa: B009  (its own types are half unknown)
+    given: dict[str, Any] = {"ignore_patterns": list(NOT_THE_MODEL)}
     if silent or not newest:
-        given["local_files_only"] = True  # pyright: ignore[reportArgumentType]
+        given["local_files_only"] = True
     wanted = [*WORDS, *WEIGHTS] if weights else [*WORDS]
     try:
-        folder = Path(snapshot_download(name, allow_patterns=wanted, **given))
+        folder = Path(download(name, allow_patterns=wanted, **given))
         if weights and not any(folder.glob("*.safetensors")):  # torch's own files where there are no others
-            folder = Path(snapshot_download(name, allow_patterns=[*wanted, *OLD_WEIGHTS], **given))
+            folder = Path(download(name, allow_patterns=[*wanted, *OLD_WEIGHTS], **given))
     except HFValidationError:
         raise _no_name(name, what) from None
     except LocalEntryNotFoundError:

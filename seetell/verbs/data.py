@@ -55,6 +55,7 @@ class Findings:
     """Problems by reason: how many, and where; every one goes to a file if there is one."""
 
     rows: int = 0
+    rejected: int = 0  # rows with a fault, or several
     counts: Counter[str] = field(default_factory=Counter[str])
     first: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -66,6 +67,16 @@ class Findings:
     @property
     def faults(self) -> int:
         return sum(count for reason, count in self.counts.items() if reason not in REMARKS)
+
+    def told(self, data: Path, listed_in: Path | None) -> str:
+        """All that was found in a sentence, which counts what is listed: faults, the rows that have them, remarks."""
+        remarks = self.counts.total() - self.faults
+        found = (
+            [f"{_many(self.faults, 'fault')} in {self.rejected} of {_many(self.rows, 'row')}"] if self.faults else []
+        )
+        found += [_many(remarks, "remark")] if remarks else []
+        where = f"; see {listed_in}, a line each" if listed_in is not None else ""
+        return f"{data} has {' and '.join(found)}{where}."
 
 
 def check(
@@ -88,21 +99,25 @@ def check(
             for row in rows_of(data, images):
                 found.rows += 1
                 bar.advance()
+                faults = found.faults
                 for reason, id, detail in checker.problems(row):
                     problem = found.add(reason, id, detail)
                     if listed is not None:
                         listed.write(problem)
+                found.rejected += found.faults > faults
     finally:
         if listed is not None:
             listed.close()
     print(f"rows: {found.rows}")
     for reason, count in found.counts.most_common():
-        print(f"{reason}: {count} (first: {found.first[reason]})")
+        kind = ", remarks only" if reason in REMARKS else ""
+        print(f"{reason}: {count}{kind} (first: {found.first[reason]})")
     if images is None and found.counts[MISSING]:
         say(where_looked(data.parent))
     if found.faults:
-        where = "" if out is None else f": see {out}"
-        raise BadInput(f"{data} has {_many(found.faults, 'fault')} in {_many(found.rows, 'row')}{where}.")
+        raise BadInput(found.told(data, out))
+    if found.counts:
+        say(found.told(data, out))
     return found
 
 

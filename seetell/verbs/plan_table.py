@@ -16,6 +16,8 @@ from seetell.train.gpus import GIB
 from seetell.train.hardware import UTILISATION
 from seetell.train.machines import Offer
 
+FREE_BELOW = 0.005  # dollars, which would be printed as $0.00
+
 
 def print_plan(stages: list[StagePlan]) -> None:
     """To standard output, as wide as the terminal."""
@@ -39,7 +41,7 @@ def _shown(stage: StagePlan) -> Iterator[RenderableType]:
         yield Text(f"  {what}: {why}")
     for why in stage.missing:
         yield Text(f"  train would refuse here: {why}")
-    yield _machines(stage.offers)
+    yield from _machines(stage.offers)
 
 
 def counted(stage: StagePlan) -> list[str]:
@@ -68,44 +70,58 @@ def counted(stage: StagePlan) -> list[str]:
 
 
 def _work(stage: StagePlan) -> Table:
-    table = Table(title=f"Work: {stage.learning:,} of {stage.parameters:,} weights learn", title_justify="left")
-    table.add_column("operations")
-    for name in (*stage.flops, "all"):
-        table.add_column(name, justify="right")
-    for kind in ("useful", "executed"):
-        numbers: list[int] = [getattr(part, kind) for part in stage.flops.values()]
-        table.add_row(kind, *map(_flops, numbers), _flops(sum(numbers)))
+    table = _table(f"Work: {stage.learning:,} of {stage.parameters:,} weights learn", "part", "useful", "executed")
+    for name, part in stage.flops.items():
+        table.add_row(name, _flops(part.useful), _flops(part.executed))
+    useful, executed = (sum(getattr(part, kind) for part in stage.flops.values()) for kind in ("useful", "executed"))
+    table.add_row("all", _flops(useful), _flops(executed))
     return table
 
 
 def _memory(stage: StagePlan) -> Table:
-    table = Table(title="Memory of this machine, at its fullest", title_justify="left")
-    parts = stage.here.memory.parts()
-    for name in parts:
-        table.add_column(name, justify="right")
-    table.add_row(*map(_bytes, parts.values()))
+    table = _table("Memory of this machine, at its fullest", "part", "size")
+    for name, size in stage.here.memory.parts().items():
+        table.add_row(name, _bytes(size))
     return table
 
 
-def _machines(offers: list[Offer]) -> Table:
-    caption = (
+def _machines(offers: list[Offer]) -> Iterator[RenderableType]:
+    """A row for each kind of GPU; those that cost less than a cent are told in one line."""
+    free = [one for one in offers if one.fit.count and one.cost < FREE_BELOW]
+    rest = [one for one in offers if one not in free]
+    if free:
+        longest = duration(max(one.hours for one in free) * 3600)
+        which = "every known GPU" if not rest else ", ".join(one.gpu for one in free)
+        yield Text(f"Rented, {which}: less than a cent, and at most {longest} of computing.")
+    if not rest:
+        return
+    table = _table(
+        "On rented GPUs, the fewest that hold it", "GPU", "how many", "GiB each", "recomputed", "time", "cost"
+    )
+    table.caption = (
         f"Hours: executed work at {UTILISATION:.0%} of the dense bfloat16 rate, an assumption; prices are assumptions "
         f"too (--price). {SPARE:.0%} of the memory is planned with. A frozen language "
         "model is sharded only where sharding=shard says so."
     )
-    table = Table(title="On rented GPUs, the fewest that hold it", title_justify="left", caption=caption)
     table.caption_justify = "left"
-    for column in ("GPU", "how many", "memory of each", "recomputed", "time", "cost"):
-        table.add_column(column, justify="right" if column in ("time", "cost") else "left", no_wrap=True)
-    for one in offers:
+    for one in rest:
         setting, fit = one.fit.setting, one.fit
-        used = f"{_bytes(fit.memory.peak)} of {_bytes(fit.room_bytes)}"
+        used = f"{fit.memory.peak / GIB:,.1f} of {fit.room_bytes / GIB:,.0f}"
         if not fit.count:
             table.add_row(one.gpu, "too small", used, setting.checkpointing, "", "")
             continue
         spread = f", sharded{', roomy' if setting.roomy else ''}" if setting.sharded else ""
         time = duration(one.hours * 3600)
         table.add_row(one.gpu, f"{fit.count}{spread}", used, setting.checkpointing, time, f"${one.cost:,.2f}")
+    yield table
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A table in which no header is cut at 80 columns: cells fold, and numbers stand at the right."""
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        words = name in ("part", "GPU", "how many", "recomputed")
+        table.add_column(name, justify="left" if words else "right", min_width=len(name), overflow="fold")
     return table
 
 

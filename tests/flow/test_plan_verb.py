@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from seetell.files import read_json
 from seetell.train import room, run
 from seetell.train.loop import Watch
 from seetell.train.outline import outline
+from seetell.train.pace import Pace
 from seetell.train.ranks import Ranks
 from seetell.train.record import open_record
 from seetell.train.start import model_tokenizer
@@ -56,7 +58,25 @@ def test_a_plan_for_programs_and_for_people(recipe, capsys) -> None:
     print_plan([stage])
     shown = capsys.readouterr().out
     assert "24 samples × 2 in 6 steps" in shown
-    assert "H100 80 GB" in shown
+    assert "Rented, every known GPU: less than a cent" in shown
+    assert "$0.00" not in shown
+
+
+def test_no_header_is_cut_at_80_columns(recipe, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("seetell.forecast.stages.measure_pace", lambda *_: Pace(1e9, 1e9, 1e-9))
+    (stage,) = plan(recipe)
+    free, *paid = stage.offers
+    setting = replace(paid[0].fit.setting, sharded=True, roomy=True, checkpointing="selective")
+    paid = [replace(one, fit=replace(one.fit, count=64, setting=setting), hours=234.5, cost=12345.67) for one in paid]
+    print_plan([replace(stage, offers=[free, *paid])])
+    shown = capsys.readouterr().out
+    headers = ("part", "useful", "executed", "size", "GPU", "how many", "GiB each", "recomputed", "time", "cost")
+    assert not [name for name in headers if name not in shown]
+    assert "…" not in shown
+    assert all(name in shown for name in ("vision", "connector", "language", "activations", "selective", "12,345.67"))
+    assert f"Rented, {free.gpu}: less than a cent" in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_a_price_of_no_known_gpu_is_refused(recipe) -> None:

@@ -58,9 +58,10 @@ def test_every_fault_is_found_and_counted(tmp_path: Path, images: Path, capsys: 
     )
     against = tmp_path / "bench.jsonl"
     against.write_text('{"question_id": 0, "image": "000000000042.jpg"}\n')
-    with pytest.raises(BadInput, match="faults in 10 rows"):
+    with pytest.raises(BadInput, match=r"6 faults in 6 of 10 rows and 4 remarks; see .*faults\.jsonl, a line each"):
         check(data, images, against=against, out=tmp_path / "faults.jsonl")
     listed = [json.loads(line) for line in (tmp_path / "faults.jsonl").read_text().splitlines()]
+    assert len(listed) == 6 + 4
     assert {(each["id"], each["reason"]) for each in listed} == {
         ("1", "same conversation twice"),
         ("2", "missing picture"),
@@ -73,7 +74,17 @@ def test_every_fault_is_found_and_counted(tmp_path: Path, images: Path, capsys: 
         ("9", "missing picture"),
         ("9", "picture of the evaluation set"),
     }
-    assert "missing picture: 2" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "missing picture: 2 (first: 2" in out
+    assert "too long: 1, remarks only (first: 8" in out
+
+
+def test_remarks_are_counted_where_there_is_no_fault(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check(written(tmp_path / "data.json", [row("0"), row("1"), row("2")]), images, out=tmp_path / "found.jsonl")
+    assert "has 2 remarks; see" in capsys.readouterr().err
+    assert len((tmp_path / "found.jsonl").read_text().splitlines()) == 2
 
 
 def test_a_sound_file_passes(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,7 +171,7 @@ def refusals(data: Path, out: Path, to: str, images: Path) -> dict[str, str]:
 @pytest.mark.parametrize("empty", [{}, {"images": []}, {"image": None}])
 def test_a_tag_without_a_picture_is_a_fault_and_is_not_passed_on(tmp_path: Path, empty: dict[str, Any]) -> None:
     data = written(tmp_path / "data.json", [{**row("bare", None), **empty}, row("fine", None, "Hi?", "An <image>.")])
-    with pytest.raises(BadInput, match="1 fault in 2 rows"):
+    with pytest.raises(BadInput, match="1 fault in 1 of 2 rows"):
         check(data, out=tmp_path / "faults.jsonl")
     faults = map(json.loads, (tmp_path / "faults.jsonl").read_text().splitlines())
     said = "image tags and images differ: 1 <image> tag stands for 0 images"
@@ -209,9 +220,9 @@ def test_keys_that_would_be_lost_refuse_their_row_and_are_remarked_upon(
             "detail": "unknown keys: a picture of turn 0 also holds 'detail'",
             "beside": "image tags and images differ: 0 <image> tags stand for 1 image",
         }
-    with pytest.raises(BadInput, match="1 fault in 8 rows"):
+    with pytest.raises(BadInput, match="1 fault in 1 of 8 rows"):
         check(data)
-    assert "unknown keys: 6 (first: noted: turn 0 also holds 'note')" in capsys.readouterr().out
+    assert "unknown keys: 6, remarks only (first: noted: turn 0 also holds 'note')" in capsys.readouterr().out
 
 
 def test_a_system_text_beside_the_turns_is_the_first_turn(tmp_path: Path) -> None:
