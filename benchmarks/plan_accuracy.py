@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.lengths import lengths
+from seetell.forecast.lengths import lengths
 
 SIDE_PX, PATCH_PX, SLOTS = 112, 14, 64
 LIMITS = {"tokens": 0.05, "memory_bytes": 0.15, "seconds": 0.15}

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.lengths import Lengths, lengths
+from seetell.forecast.lengths import Lengths, lengths
 from seetell.train.plan import TOKENS_MULTIPLE, Plan
 
 

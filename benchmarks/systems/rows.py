@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.lengths import SLOTS, Lengths, lengths
 from benchmarks.systems.sizes import MEAN, STD, Size
+from seetell.forecast.lengths import SLOTS, Lengths, lengths
 from seetell.train.plan import Plan
 
 IGNORED = -100

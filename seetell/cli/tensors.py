@@ -66,12 +66,25 @@ def plan(
         list[str] | None, typer.Option(metavar="GPU=DOLLARS", help='An hour\'s price: "H100 80 GB=2.2". Repeatable.')
     ] = None,
     gpus: Annotated[int | None, typer.Option(min=1, help="This many GPUs, not the fewest that hold it.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Plan so many rows a stage, as long as LLaVA-1.5's; no data is read.")
+    ] = None,
+    lengths: Annotated[str, typer.Option(help="Plan without data: llava-665k, LLaVA-1.5's rows by length.")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON list, an entry for each stage.")] = False,
 ) -> None:
     """Estimates a run before it starts: samples, steps, memory, hours, cost, and what is chosen."""
     from seetell.verbs.plan import plan
 
-    stages = plan(recipe, sets or (), device=device.value, threads=threads, prices=price or (), gpus=gpus)
+    stages = plan(
+        recipe,
+        sets or (),
+        device=device.value,
+        threads=threads,
+        prices=price or (),
+        gpus=gpus,
+        rows=rows,
+        lengths=lengths,
+    )
     if json:
         typer.echo(dumps([stage.json() for stage in stages]))
     else:

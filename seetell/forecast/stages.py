@@ -14,13 +14,14 @@ from typing import Any
 from seetell.config import freeze
 from seetell.encode.tokenizer import Tokenizer
 from seetell.errors import UsageError
+from seetell.forecast.modelled import modelled_samples
 from seetell.model.adapter import import_peft
 from seetell.model.device import pick_device
 from seetell.model.limits import longest_document
 from seetell.model.vlm import VLM
 from seetell.train.computing import choose_computing
 from seetell.train.counts import Counted, Counts, count
-from seetell.train.data import read_samples
+from seetell.train.data import Samples, read_samples
 from seetell.train.estimate import fullest, learning_parameters, rehearsal_of, setting_of
 from seetell.train.gpus import GPUS
 from seetell.train.hardware import memory_here
@@ -58,6 +59,14 @@ class StagePlan:
         return {**freeze(self), "peak_bytes": self.here.memory.peak}
 
 
+@dataclass(frozen=True, slots=True)
+class Modelled:
+    """Rows that stand for data that is not there yet: whose lengths they have, and how many, else as many as those."""
+
+    lengths: str
+    rows: int | None = None
+
+
 def plan_stage(
     recipe: Recipe,
     name: str,
@@ -66,7 +75,9 @@ def plan_stage(
     device: str,
     prices: dict[str, float],
     gpus: int | None,
+    modelled: Modelled | None = None,
 ) -> StagePlan:
+    """The plan of one stage: of its data, or of `modelled` rows where that is not there yet."""
     machine = pick_device(device)
     if stage.lora is not None:
         import_peft()  # its layers are what memory is counted on
@@ -76,7 +87,7 @@ def plan_stage(
     limit, asked = longest_document(vlm.language.config), stage.max_tokens
     stage = within(stage, limit, name)
     why = limit.why if limit is not None and limit.tokens < asked else "the recipe says so"
-    samples = read_samples(stage, planning_processor(recipe.model, stage), recipe.seed, name)
+    samples, source = _samples(recipe, name, stage, vlm.slots_per_image, tokenizer.image_id, modelled)
     planned = stage_plan(stage, samples, recipe.seed, tokenizer.image_id)
     counted = count(samples, planned, stage.cache_features)
     if missing:  # what this machine lacks, another may have: all else is planned
@@ -108,6 +119,7 @@ def plan_stage(
         hours=pace.seconds(executed, counted.counts.steps, learning) / 3600,
         offers=_offers(stage, vlm, counted, prices, gpus),
         choices={
+            **source,
             **_choices(stage, here, chosen, shapes.prunes),
             "longest sample": f"{stage.max_tokens:,} tokens: {why}",
             "words and pictures": f"template {stage.template}, image {stage.image}",
@@ -115,6 +127,17 @@ def plan_stage(
         },
         missing=missing,
     )
+
+
+def _samples(
+    recipe: Recipe, name: str, stage: Stage, slots: int, image_id: int, modelled: Modelled | None
+) -> tuple[Samples, dict[str, str]]:
+    """The stage's samples, read or modelled, and what there is to say of where they come from."""
+    if modelled is None:
+        return read_samples(stage, planning_processor(recipe.model, stage), recipe.seed, name), {}
+    samples = modelled_samples(name, modelled.rows, image_id, slots, seed=recipe.seed, max_tokens=stage.max_tokens)
+    told = f"not read: {len(samples.names):,} rows as long as LLaVA-1.5's ({modelled.lengths})"
+    return samples, {"data": told}
 
 
 def _offers(stage: Stage, vlm: VLM, counted: Counted, prices: Mapping[str, float], gpus: int | None) -> list[Offer]:

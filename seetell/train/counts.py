@@ -118,6 +118,7 @@ def fullest_loads(samples: Samples, plan: Plan, ranks: int) -> tuple[Load, ...]:
 
 def _by_sample(flags: Tensor, starts: list[int]) -> list[int]:
     """bool [T] -> how many are true in each sample"""
-    sums = torch.cat([torch.zeros(1, dtype=torch.int64), flags.long().cumsum(0)])
+    kind = torch.int32 if len(flags) < 2**31 else torch.int64  # half a billion tokens are as many gigabytes
+    sums = torch.cat([torch.zeros(1, dtype=kind), flags.cumsum(0, dtype=kind)])
     bounds = torch.tensor(starts)
     return (sums[bounds[1:]] - sums[bounds[:-1]]).tolist()

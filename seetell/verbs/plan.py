@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seetell.config import nearest
-from seetell.errors import ConfigError
+from seetell.errors import BadInput, ConfigError, UsageError
 from seetell.train.gpus import GPUS
 from seetell.train.recipe import Recipe
 from seetell.verbs.given import check_recipe, importing_torch
@@ -15,6 +15,8 @@ from seetell.verbs.training import resolve
 
 if TYPE_CHECKING:
     from seetell.forecast.stages import StagePlan
+
+LENGTHS = ("llava-665k",)  # what ships (`forecast/lengths.py`)
 
 
 def plan(
@@ -25,20 +27,33 @@ def plan(
     prices: Sequence[str] = (),
     gpus: int | None = None,
     threads: int | None = None,
+    rows: int | None = None,
+    lengths: str = "",
 ) -> list[StagePlan]:
-    """The plan of every stage, in order. `prices` are GPU=DOLLARS an hour, `gpus` how many of them are rented."""
+    """The plan of every stage, in order. `prices` are GPU=DOLLARS an hour, `gpus` how many of them are rented.
+
+    With `rows` or `lengths` no data is read: each stage has so many rows, as long as those of LLaVA-1.5's data.
+    """
     resolved = resolve(recipe, sets)
     priced = dict(map(_price, prices))
-    check_recipe(resolved, resolved.stages)
+    if lengths not in ("", *LENGTHS):
+        raise UsageError(f'there are no lengths named "{lengths}"; {nearest(lengths, LENGTHS)}')
+    models = bool(rows or lengths)
+    try:
+        check_recipe(resolved, resolved.stages, reads_data=not models)
+    except BadInput as error:
+        raise BadInput(f"{error} To plan without the data: --rows N, or --lengths {LENGTHS[0]}.") from None
     with importing_torch():
-        from seetell.forecast.stages import plan_stage
+        from seetell.forecast.stages import Modelled, plan_stage
         from seetell.model.threads import use_threads
         from seetell.train.start import model_tokenizer, settled
     use_threads(threads)
     resolved = settled(resolved)
     tokenizer = model_tokenizer(resolved.model)
+    modelled = Modelled(lengths or LENGTHS[0], rows) if models else None
     return [
-        plan_stage(resolved, name, stage, tokenizer, device, priced, gpus) for name, stage in resolved.stages.items()
+        plan_stage(resolved, name, stage, tokenizer, device, priced, gpus, modelled)
+        for name, stage in resolved.stages.items()
     ]
 
 

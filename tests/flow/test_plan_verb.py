@@ -10,14 +10,17 @@ import pytest
 import torch
 
 from seetell.config import load_recipe
-from seetell.errors import ConfigError, UsageError
+from seetell.errors import BadInput, ConfigError, UsageError
 from seetell.files import read_json
+from seetell.forecast.lengths import lengths
+from seetell.forecast.modelled import modelled_samples
 from seetell.train import room, run
 from seetell.train.loop import Watch
 from seetell.train.outline import outline
 from seetell.train.pace import Pace
 from seetell.train.ranks import Ranks
 from seetell.train.record import open_record
+from seetell.train.sharing import shareable
 from seetell.train.start import model_tokenizer
 from seetell.verbs.plan import plan
 from seetell.verbs.plan_table import print_plan
@@ -107,3 +110,30 @@ def test_what_memory_decided_is_chosen_anew_on_other_ranks(recipe, tmp_path) -> 
     vlm = outline(resolved.model, model_tokenizer(resolved.model))
     assert begun.chosen("tune", vlm) == kept | {"checkpointing": "off", "roomy": "off", "ranks": "1"}
     assert read_json(out / "run.json")["chosen"] == record.chosen
+
+
+def test_a_plan_without_the_data_has_rows_of_published_lengths(recipe, monkeypatch) -> None:
+    monkeypatch.setattr("seetell.forecast.stages.measure_pace", lambda *_: Pace(1e9, 1e9, 1e-9))
+    absent = ["tune.data=data/none.json", "tune.data.0.times=1"]
+    with pytest.raises(BadInput, match=r"There is no data file data/none\.json\. To plan without the data: --rows N"):
+        plan(recipe, absent)
+    (stage,) = plan(recipe, absent, rows=24)
+    assert (stage.counts.samples, stage.counts.steps) == (24, 3)
+    assert stage.choices["data"] == "not read: 24 rows as long as LLaVA-1.5's (llava-665k)"
+    with pytest.raises(UsageError, match='did you mean "llava-665k"'):
+        plan(recipe, absent, lengths="llava-655k")
+
+
+@pytest.mark.parametrize("stage", ["align", "tune"])
+def test_modelled_samples_have_the_lengths_that_ship(stage: str) -> None:
+    samples = modelled_samples(stage, 40, 7, 9)
+    known = lengths(1 if stage == "align" else 2, 40, slots=9)
+    assert samples.lengths == known.tokens
+    for number, picture in enumerate(known.pictures):
+        sample = samples.sample(number)
+        shown = (sample.ids == 7).nonzero().flatten().tolist()
+        assert len(shown) == len(range(*(shown[0], shown[-1] + 1))) == 9 if picture >= 0 else not shown
+        assert len(sample.images) == (picture >= 0)
+        assert int(sample.supervised.sum()) == known.supervised[number]
+        if known.prefixes[number]:
+            assert shareable(sample.ids, sample.supervised, 7) == known.prefixes[number]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.lengths import lengths
 from benchmarks.planner import measure
+from seetell.forecast.lengths import lengths
 from seetell.train.bins import best_fit, share_out
 from seetell.train.plan import BRANCHES_AT_MOST, Plan, pack_windows
 

@@ -1,7 +1,7 @@
-"""How long real samples are: stage 1 counted, stage 2 modelled. Integers only, so any benchmark can have them.
+"""How long LLaVA-1.5's samples are: stage 1 counted, stage 2 modelled. `seetell plan --lengths` reads these.
 
-`lengths.json` says where its numbers come from. Given the same seed, the same rows come out, in a random order;
-a benchmark that needs few takes the first.
+`lengths.json` says where its numbers come from. Given the same seed, the same rows come out, in a random order; who
+needs few takes the first.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 SLOTS = 576  # of a picture of 336 px in patches of 14
+LLAVA_665K = "llava-665k"
+ROWS = {"align": 558_128, "tune": 665_298}  # of the published data
 
 
 @dataclass(frozen=True, slots=True)
