@@ -16,7 +16,7 @@ from seetell.pictures import small_jpeg
 from seetell.types import Unscored
 
 MOST_CARDS = 300
-FIRST_CARDS = 4  # above all figures, of those with pictures
+FIRST_CARDS = 4  # above all figures, of one picture each
 SIDE_PX = 280
 SHOWN_CHARS = 1200
 
@@ -27,7 +27,8 @@ def page(figures: Figures) -> str:
     for line in figures_lines(figures):
         shown.paragraph(line)
     cards = _cards(figures.runs)
-    first = [card for card in cards if card.picture][:FIRST_CARDS]
+    by_picture = {card.picture: card for card in reversed(cards) if isinstance(card.picture, bytes)}
+    first = list(reversed(by_picture.values()))[:FIRST_CARDS]
     if first:
         shown.grid(first, search=False)
     shown.heading("Figures")

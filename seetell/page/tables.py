@@ -11,7 +11,8 @@ NARROW_CHARS = 48  # what a line of a table holds on a screen of 390 px
 GAP_CHARS = 1.5  # between columns there
 LONG_WORD_CHARS = 20  # a longer one may be broken
 EMPTY = "—"
-_NUMBER = re.compile(r"[-+±]?[\d\s,.:]+(e[-+]?\d+)?\s*(%|s|ms|min|h|MB|MiB|GB|GiB)?|[—–-]?")
+_ONE = r"[-+±]?[\d\s,.:]+(e[-+]?\d+)?\s*(%|s|ms|min|h|MB|MiB|GB|GiB)?"
+_NUMBER = re.compile(rf"{_ONE}( to {_ONE})?|[—–-]?")
 
 
 def cell(value: object) -> str:

@@ -118,7 +118,8 @@ def write_page(path: Path, report: dict[str, Any], choice: Choice) -> None:
     """The same as a page, with the frequencies before and after."""
     page = Page("Concept-balanced captions")
     skipped = {f"skipped: {reason}": count for reason, count in report["skipped"].items()}
-    figures = {name: value for name, value in report.items() if name != "skipped"} | skipped
+    figures = {name: value for name, value in report.items() if name not in ("skipped", "chunker")} | skipped
+    page.paragraph(f"Noun phrases were found by {report['chunker']}.")
     page.table([[name.replace("_", " "), value] for name, value in figures.items()], ["", ""])
     page.plots(
         [

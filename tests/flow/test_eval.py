@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -132,6 +133,9 @@ def test_llava_and_blip2_land_in_one_report(models: Path, tmp_path: Path) -> Non
         assert shown in page
         assert shown in text
     assert page.count("data:image/jpeg") == 5
+    first = re.findall(r'src="([^"]+)"', page[: page.index("<h2>")])
+    assert 1 <= len(first) == len(set(first)) <= 4
+    assert page.index("<img") < page.index("<table")
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
 
 

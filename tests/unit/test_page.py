@@ -85,10 +85,12 @@ def test_numbers_stand_in_right_aligned_columns() -> None:
 @pytest.mark.parametrize("empty", ["", None, "—"])
 def test_an_empty_cell_leaves_its_column_a_column_of_numbers(empty: str | None) -> None:
     page = Page("t")
-    page.table([("count", 0.5, 12), ("all", empty, "0:31")], ["questions", "constant", "time"])
+    rows = [("count", 0.5, 12, "36.36 to 90.91"), ("all", empty, "0:31", "-1.50 to +2.00")]
+    page.table(rows, ["questions", "constant", "time", "interval"])
     assert '<th scope="col" class="number">constant</th>' in page.html()
     assert '<td class="number" data-of="constant">0.500</td>' in page.html()
     assert '<td class="number" data-of="time">0:31</td>' in page.html()
+    assert '<td class="number" data-of="interval">-1.50 to +2.00</td>' in page.html()
 
 
 def test_a_table_wider_than_a_narrow_screen_is_laid_out_by_rows_there() -> None:
