@@ -19,30 +19,16 @@ from torch import Tensor
 
 from seetell.config import freeze, thaw
 from seetell.console import say
-from seetell.errors import DamagedFile, UsageError
+from seetell.errors import DamagedFile
 from seetell.files import check_manifest, read_json, write_json, write_manifest
 from seetell.model.vlm import VLM
 from seetell.train.checkpoint import WEIGHTS, fresh_folder, put_in_place
+from seetell.train.keeping import Wanted
 from seetell.train.ranks import Ranks
-from seetell.train.recipe import Recipe
 from seetell.train.run_files import HELD_OUT_LOSS
 from seetell.train.start import learned_weights
 
 BEST, FACTS = "best", "best.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which figure is followed, and whether its lowest value is the best."""
-
-    figure: str
-    lowest: bool
-
-    @classmethod
-    def of(cls, text: str) -> Wanted:
-        """`NAME`, whose highest value is the best, or `lowest:NAME`; of the held-out loss it is always the lowest."""
-        name = text.removeprefix("lowest:")
-        return cls(name, lowest=name != text or name == HELD_OUT_LOSS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +38,6 @@ class Best:
     figure: str
     value: float
     step: int
-
-
-def check_saving(recipe: Recipe, keep: int, wanted: Wanted | None, is_observed: bool) -> None:
-    """Refuses what cannot be kept, before anything is read."""
-    if keep < 1:
-        raise UsageError(f"At least one checkpoint is kept, not {keep}: a run could not resume without.")
-    if wanted is None:
-        return
-    name, stage = list(recipe.stages.items())[-1]
-    if wanted.figure == HELD_OUT_LOSS and not stage.held_out:
-        raise UsageError(f"Nothing is held out, so there is no held-out loss to follow: --set {name}.held_out=0.02.")
-    if wanted.figure != HELD_OUT_LOSS and not is_observed:
-        raise UsageError(
-            f"Nothing is observed, so there is no figure {wanted.figure} to follow: say --observe TASK --observe-every "
-            f"100, or follow {HELD_OUT_LOSS}."
-        )
 
 
 class BestKeeper:

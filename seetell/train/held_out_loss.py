@@ -54,9 +54,9 @@ class HeldOut:
         count = len(self.samples.held_out)
         measured = len(self.samples.entries)
         which = "their loss" if measured == count else f"the loss of {measured:,} of them"
-        steps = "every step" if self.every == 1 else f"every {self.every:,} steps"
+        steps = "after every step" if self.every == 1 else f"every {self.every:,} steps and at the end"
         return (
-            f"{count:,} sample{'s' * (count != 1)} are held out: {which} is measured {steps} and at the end, "
+            f"{count:,} sample{'s' * (count != 1)} are held out: {which} is measured {steps}, "
             f"which takes about {self.cost:.1%} of the work."
         )
 

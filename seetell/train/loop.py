@@ -21,11 +21,12 @@ from seetell.console import progress
 from seetell.encode.processor import Processor
 from seetell.errors import BadInput, Failed
 from seetell.model.vlm import VLM
-from seetell.train.best import BestKeeper, Wanted
+from seetell.train.best import BestKeeper
 from seetell.train.cadence import Cadence
 from seetell.train.checkpoint import KEPT, Keeper
 from seetell.train.computing import autocast
 from seetell.train.held_out_loss import HeldOut
+from seetell.train.keeping import Wanted
 from seetell.train.log import Progress, RunLog
 from seetell.train.loss import sum_by_source, token_losses
 from seetell.train.observing import Observer, look

@@ -39,7 +39,7 @@ from seetell.model.limits import Limit, longest_document
 from seetell.model.vlm import VLM
 from seetell.model.weights import load_model, save_model
 from seetell.publish import publish
-from seetell.train.best import BEST, Wanted, best_weights, check_saving, find_best, holding
+from seetell.train.best import BEST, best_weights, find_best, holding
 from seetell.train.cadence import cadence_in_words
 from seetell.train.checkpoint import KEPT, full_disk_told, load_checkpoint
 from seetell.train.computing import arrange, choose_computing, choose_for_memory
@@ -47,6 +47,7 @@ from seetell.train.counts import fullest_loads
 from seetell.train.data import Samples, read_samples, told
 from seetell.train.features import Eye, Features
 from seetell.train.held_out_loss import held_out_of
+from seetell.train.keeping import Wanted, check_saving
 from seetell.train.log import Progress, RunLog
 from seetell.train.loop import Learner, Watch, fit
 from seetell.train.observing import Observer

@@ -11,6 +11,7 @@ from seetell.config import apply_sets, load_recipe, pick
 from seetell.errors import ConfigError, UsageError
 from seetell.model.folders import model_folder
 from seetell.publish import output_folder
+from seetell.train.keeping import Wanted, check_saving
 from seetell.train.recipe import Recipe
 from seetell.train.run_files import HELD_OUT_LOSS
 from seetell.verbs.eval import task_folder
@@ -65,19 +66,18 @@ def train(
     held_out_loss, TASK/FIGURE or what your observers return, `lowest:NAME` where less is better.
     """
     resolved, out = resolve(recipe, sets), output_folder(out)
-    check_run(resolved, out, stages)
-    if looking is not None:
-        looking.check()
-    with importing_torch():
-        from seetell.train.best import Wanted, check_saving
-        from seetell.train.run import train as run
-        from seetell.train.start import settled
-        from seetell.verbs.observing import observers_for
     best = Wanted.of(keep_best) if keep_best else None
     task = looking.task if looking is not None else ""
     check_saving(resolved, keep, best, is_observed=bool(observe_every and (task or observers)))
     if best is not None and task and not observers and not best.figure.startswith((HELD_OUT_LOSS, f"{task}/")):
         raise UsageError(f"--observe {task} gives figures such as {task}/accuracy, and none is named {best.figure}.")
+    check_run(resolved, out, stages)
+    if looking is not None:
+        looking.check()
+    with importing_torch():
+        from seetell.train.run import train as run
+        from seetell.train.start import settled
+        from seetell.verbs.observing import observers_for
     resolved = settled(resolved, out)
     if looking is not None:
         observers = [*observers_for(resolved, looking), *observers]

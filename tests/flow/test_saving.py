@@ -20,7 +20,7 @@ from seetell.errors import UsageError
 from seetell.files import read_json, read_jsonl, write_json
 from seetell.model.adapter import load_any
 from seetell.model.vlm import VLM
-from seetell.train.best import Wanted
+from seetell.train.keeping import Wanted
 from seetell.train.ranks import Ranks
 from seetell.train.recipe import Recipe
 from seetell.train.run import train
