@@ -56,7 +56,7 @@ class HeldOut:
         which = "their loss" if measured == count else f"the loss of {measured:,} of them"
         steps = "after every step" if self.every == 1 else f"every {self.every:,} steps and at the end"
         return (
-            f"{count:,} sample{'s' * (count != 1)} are held out: {which} is measured {steps}, "
+            f"{count:,} sample{'s' * (count != 1)} held out; {which} is measured {steps}, "
             f"which takes about {self.cost:.1%} of the work."
         )
 

@@ -111,7 +111,7 @@ def test_it_stands_beside_the_training_loss(trained: Path, capsys: pytest.Captur
     assert "held out" in (trained / "run.html").read_text(encoding="utf-8")
     assert (trained / "tensorboard" / "tune").is_dir()
     train(recipe_of(world, "tune.epochs=1"), trained.parent / "said", device="cpu")
-    assert "are held out: their loss is measured " in capsys.readouterr().err
+    assert "held out; their loss is measured " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("sets", [[], ["tune.cache_features=true"], ["tune.steps=packed", "tune.share_images=true"]])
