@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
     """A printed table. `mine` says which of our metrics stands in a column; unnamed columns are metrics by that name.
-    `ours` are the rows that a reproduction is compared with."""
+    `ours` are the rows that a reproduction is compared with, asked in the chat template `template`, and on judged tasks
+    judged by `judges`."""
 
     title: str
     columns: tuple[str, ...]
@@ -21,12 +23,26 @@ class PublishedTable:
     ours: tuple[str, ...]
     mine: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     note: str = ""
+    template: str = "vicuna-v1"
+    judges: Mapping[str, str] = field(default_factory=dict[str, str])  # by task
 
     def metric_of(self, task: str, column: str) -> str | None:
         """Our metric that belongs in a column, if this task measures it."""
         return self.mine.get(column, {}).get(task) if self.mine else column
 
 
+GPT_4 = "gpt-4-0314"
+# How many questions were asked for the printed figures. POPE's random split came with 2,910 questions, then with 3,000.
+QUESTIONS: Mapping[str, tuple[int, ...]] = {
+    "llava_bench_coco": (90,),
+    "llava_bench_wild": (60,),
+    "scienceqa": (4241,),
+    "textvqa_ocr": (5000,),
+    "gqa": (12_578,),
+    "mme": (2374,),
+    "mmvet": (218,),
+    "pope": (8910, 9000),
+}
 CATEGORIES = ("conv", "detail", "complex", "all")
 TABLES: dict[str, PublishedTable] = {
     "llava_table4": PublishedTable(
@@ -40,6 +56,7 @@ TABLES: dict[str, PublishedTable] = {
             "No instruction tuning": (22.0, 24.0, 18.5, 21.5),
         },
         ("Full data",),
+        judges={"llava_bench_coco": GPT_4},
         note="The paper's judge was gpt-4-0314, which is retired: judge the baseline again on the same day.",
     ),
     "llava_table5": PublishedTable(
@@ -52,6 +69,7 @@ TABLES: dict[str, PublishedTable] = {
             "LLaVA, judged three times": ((58.8, 0.6), (49.2, 0.8), (81.4, 0.3), (66.7, 0.3)),
         },
         ("LLaVA",),
+        judges={"llava_bench_wild": GPT_4},
         note="The first three rows are three runs of the model, the last three judgements of one run.",
     ),
     "llava_bench_leaderboard": PublishedTable(
@@ -81,6 +99,7 @@ TABLES: dict[str, PublishedTable] = {
             "LLaVA + GPT-4, judge": (91.56, 96.74, 91.09, 90.62, 88.99, 93.52, 92.73, 92.16, 92.53),
         },
         ("LLaVA",),
+        template="vicuna-v0",
         note="The 90.92 is one sampled run with a random pick for what could not be read; its texts give 90.90.",
     ),
     "llava_table8": PublishedTable(
@@ -119,6 +138,7 @@ TABLES: dict[str, PublishedTable] = {
             "Wild": {"llava_bench_wild": "all"},
             "MM-Vet": {"mmvet": "total"},
         },
+        judges={"llava_bench_wild": GPT_4, "mmvet": "gpt-4-0613"},
         note="TextVQA is with OCR tokens in the prompt. The authors give ±20 on MME between identical runs.",
     ),
     "llava15_splits": PublishedTable(
@@ -159,3 +179,19 @@ def tables_for(task: str, names: tuple[str, ...]) -> list[PublishedTable]:
     """The printed tables that a task covers: those it names, and those with a column that it fills."""
     filled = [name for name, table in TABLES.items() if any(task in column for column in table.mine.values())]
     return [TABLES[name] for name in dict.fromkeys((*names, *filled))]
+
+
+def why_not_compared(table: PublishedTable, task: str, facts: Mapping[str, Any], items: int) -> str | None:
+    """Why a run cannot stand against the table's figures: other questions, another judge or another template."""
+    known = QUESTIONS.get(task, ())
+    if facts.get("limit") is not None or (known and items not in known):
+        whole = f" of {known[0]:,}" if known else ""
+        return f"{items:,} questions were asked{whole}, not all of the benchmark's"
+    judge, printed = facts.get("judge"), table.judges.get(task)
+    if judge != printed:
+        return f"the judge is {judge or 'none'}, and was {printed or 'none'} there"
+    template = facts.get("template")
+    if template != table.template:
+        asked = f"is {template}" if template else "is not known"
+        return f"the chat template {asked}, and was {table.template} there"
+    return None

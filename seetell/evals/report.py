@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from seetell.evals.published import PublishedTable, tables_for
+from seetell.evals.published import PublishedTable, tables_for, why_not_compared
 from seetell.evals.run import Run
 from seetell.evals.statistics import Difference, Interval, differences, intervals
 from seetell.evals.task import Graded, Task
@@ -88,7 +88,10 @@ class Figures:
             return f"{run.name}: there is no score to report; nothing could be judged."
         told = f"{run.name}: report {name} {found.value:.2f} (95 % interval {_range(found)}, {run.items} questions)."
         for table in self.published:
-            told += "".join(f" {each}" for each in _distances(table, self.task.name, run.metrics, name))
+            distances = _distances(table, self.task.name, run.metrics, name)
+            if distances and (why := why_not_compared(table, self.task.name, run.facts, run.items)):
+                distances = [f"Not compared with {table.title.partition(':')[0]}: {why}."]
+            told += "".join(f" {each}" for each in distances)
         lost = sum(run.unscored.values())
         return told + (f" Incomplete: {lost} judgements failed and are left out." if lost else "")
 

@@ -21,7 +21,6 @@ from seetell.console import say
 from seetell.errors import UsageError
 from seetell.files import MANIFEST, as_object, read_json, sha256_file, sha256_text, write_json
 from seetell.model.folders import model_folder
-from seetell.model.threads import choose_threads
 from seetell.train.log import LOGS, has_learned, remove_logs
 from seetell.train.recipe import AUTO, JOINED, Model, Recipe, Stage
 
@@ -55,6 +54,7 @@ def open_record(recipe: Recipe, out: Path, device: str, ranks: int, threads: int
     """
     # Here because they import torch, and a folder is looked at before that (`check_folder`).
     from seetell.model.device import pick_device
+    from seetell.model.threads import choose_threads
 
     parts, versions, place = _parts(recipe.model), _versions(), str(pick_device(device))
     if has_begun(out):
