@@ -48,7 +48,8 @@ def pages() -> list[Path]:
 
 def steps_of(page: Path) -> list[Step]:
     """What the page asks its reader to run, in order."""
-    text, name = page.read_text(), page.relative_to(ROOT).as_posix()
+    text = page.read_text()
+    name = page.relative_to(ROOT).as_posix() if page.is_relative_to(ROOT) else page.name
     steps: list[Step] = []
     for fence in _FENCE.finditer(text):
         above = _MARKS_ABOVE.search(text[: fence.start()])
