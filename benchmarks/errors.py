@@ -57,7 +57,7 @@ LINES = {
     "output folder in use (import)": "import model --out filled",
     "unknown task": "eval pop --model model --out new",
     "missing benchmark": "eval pope --model model --out new",
-    "unknown judge": "eval llava_bench --model model --data images --judge nobody --out new",
+    "unknown judge": "eval llava_bench_wild --model model --data images --judge nobody --out new",
     "missing API key": f"generate {CAPTIONS} --model gpt-4o-mini --out new",
     "dead endpoint": f"generate {CAPTIONS} --base-url {SILENT}/v1 --model m --out new",
     "dead endpoint (eval)": f"eval drawn --limit 4 --model openai:m@{SILENT}/v1 --out new",

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 PLAIN_LINE_EVERY_S = 10.0
+LONG_BYTES = 2**30  # as much takes seconds to load
 
 
 console = Console(stderr=True, highlight=False)
@@ -93,8 +94,18 @@ def waiting(sentence: str, *, is_long: bool = True) -> Generator[Callable[[float
             say(f"{sentence}.")
         yield lambda _: None
         return
-    with console.status(f"{sentence} ...") as status:
+    from rich.errors import LiveError  # here because waiting is rare
+
+    status = console.status(f"{sentence} ...")
+    try:
+        status.start()
+    except LiveError:  # a progress bar is shown already
+        yield lambda _: None
+        return
+    try:
         yield lambda done: status.update(f"{sentence}: {done:.0%}")
+    finally:
+        status.stop()
 
 
 class Bar(Protocol):

@@ -23,6 +23,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from seetell.console import LONG_BYTES, waiting
 from seetell.errors import BadInput, UsageError
 from seetell.model.casting import cast_parameters
 from seetell.model.config import ModelConfig, processor_constants
@@ -132,7 +133,8 @@ def load_vision(name: str | Path, dtype: torch.dtype | str, fetched: bool = Fals
         families: dict[str, Any] = {"clip": CLIPVisionModel, "siglip": SiglipVisionModel}
         family = families.get(kind.removesuffix("_vision_model"), AutoModel)
         folder = located(name, "vision tower", newest=not fetched)
-        tower, report = family.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        with loading("vision tower", name, folder):
+            tower, report = family.from_pretrained(folder, dtype=dtype, output_loading_info=True)
     _check_report(report, "vision tower", name)
     _refuse_not_finite(tower, name)
     return tower
@@ -146,7 +148,8 @@ def load_language(name: str | Path, dtype: torch.dtype | str, fetched: bool = Fa
     refuse_quantized(config.to_dict(), name)
     with reading("language model", name):
         family: Any = AutoModelForCausalLM
-        decoder, report = family.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        with loading("language model", name, folder):
+            decoder, report = family.from_pretrained(folder, dtype=dtype, output_loading_info=True)
     _check_report(report, "language model", name)
     _refuse_not_finite(decoder, name)
     return decoder
@@ -184,6 +187,14 @@ def reading(what: str, name: str | Path) -> Iterator[None]:
             yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise BadInput(f"The {what} {name} cannot be loaded: {_first_sentence(error)}") from error
+
+
+@contextmanager
+def loading(what: str, name: str | Path, folder: Path) -> Iterator[None]:
+    """Says which part is loaded, and how large its files are."""
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
+    with waiting(f"Loading the {what} {name}, {size / 2**30:.1f} GiB", is_long=size >= LONG_BYTES):
+        yield
 
 
 def _first_sentence(error: Exception) -> str:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from transformers.initialization import no_init_weights
 
+from seetell.console import LONG_BYTES, waiting
 from seetell.errors import BadInput
 from seetell.files import write_json
 from seetell.model.config import ModelConfig
@@ -104,10 +105,14 @@ def fill(
     buffers = {name: buffer.dtype for name, buffer in vlm.named_buffers()}
     ready: dict[str, Tensor] = {}
     broken: list[str] = []
-    for name in own:
-        tensor = tensors[name]
-        broken += [] if is_finite(tensor) else [called(name)]
-        ready[name] = tensor.to(buffers.get(name) or dtype or tensor.dtype)
+    size, read = sum(tensor.nbytes for tensor in tensors.values()), 0
+    with waiting(f"Loading {where}, {size / 2**30:.1f} GiB", is_long=size >= LONG_BYTES) as tell:
+        for name in own:
+            tensor = tensors[name]
+            broken += [] if is_finite(tensor) else [called(name)]
+            ready[name] = tensor.to(buffers.get(name) or dtype or tensor.dtype)
+            read += tensor.nbytes
+            tell(read / size)
     refuse_not_finite(broken, where)
     # Assigning rather than copying keeps each tensor's own type, and one copy of it in memory.
     vlm.load_state_dict(ready, strict=False, assign=True)

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from seetell import console as told
-from seetell.console import command, duration, installing, marked, progress, say
+from seetell.console import command, duration, installing, marked, progress, say, waiting
 from seetell.errors import BadInput, Failed, SeetellError, ServiceError, UsageError
 
 
@@ -53,6 +53,21 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(
         "train: 80/100 · 2/s · 0:10 left · loss 0.01538 · stage align",
         "train: 100/100 · 2/s · loss 0.01429 · stage align",
     ]
+
+
+def test_waiting_says_what_for_and_how_far(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with waiting("Loading a model, 13.1 GiB") as tell:
+        tell(0.5)
+    with waiting("Loading a small one", is_long=False):
+        pass
+    assert capsys.readouterr().err == "Loading a model, 13.1 GiB.\n"
+    terminal = io.StringIO()
+    monkeypatch.setattr(told, "console", Console(file=terminal, force_terminal=True, width=80))
+    with waiting("Loading a small one", is_long=False) as tell:
+        tell(0.5)
+        with waiting("Loading beside it"):  # where only one can be shown, the first is
+            pass
+    assert "Loading a small one: 50%" in terminal.getvalue()
 
 
 def test_progress_may_have_no_end_in_sight_and_may_fail(capsys: pytest.CaptureFixture[str]) -> None:
