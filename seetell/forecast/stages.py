@@ -21,7 +21,7 @@ from seetell.model.limits import longest_document
 from seetell.model.vlm import VLM
 from seetell.train.computing import choose_computing
 from seetell.train.counts import Counted, Counts, count
-from seetell.train.data import Samples, read_samples
+from seetell.train.data import Samples, hold_out, read_samples
 from seetell.train.estimate import fullest, learning_parameters, rehearsal_of, setting_of
 from seetell.train.gpus import GPUS
 from seetell.train.hardware import memory_here
@@ -136,6 +136,7 @@ def _samples(
     if modelled is None:
         return read_samples(stage, planning_processor(recipe.model, stage), recipe.seed, name), {}
     samples = modelled_samples(name, modelled.rows, image_id, slots, seed=recipe.seed, max_tokens=stage.max_tokens)
+    samples = hold_out(samples, stage.held_out, recipe.seed, name)
     told = f"not read: {len(samples.names):,} rows as long as LLaVA-1.5's ({modelled.lengths})"
     return samples, {"data": told}
 

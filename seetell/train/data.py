@@ -76,8 +76,7 @@ class Samples:
 def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Samples:
     """Reads and encodes all the stage's data; complains only when nothing is left."""
     ids, supervised = array("i"), bytearray()
-    starts, names, images, times, rows, rejected = [0], [], [], [], [], []
-    keys: list[tuple[str, ...]] = []  # only where some are held out
+    starts, names, images, entries, rows, rejected = [0], [], [], [], [], []
     sources = SourceIndex()
     with progress(f"reading {what} data", total=None) as bar:
         for data in stage.data:
@@ -89,14 +88,12 @@ def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Sa
                     rejected.append((number, sample))
                     continue
                 rows.append(number)
-                times.append(data.times)
+                entries += [len(names)] * data.times
                 ids.extend(sample.ids.tolist())
                 supervised.extend(sample.supervised.byte().tolist())
                 starts.append(len(ids))
                 names.append(sample.id)
                 images.append(sample.images)
-                if stage.held_out:
-                    keys.append(sample_keys(sample.images, sample.ids.numpy().tobytes()))
                 sources.add(data, sample.images)
     reasons = told(Counter(r.reason for _, r in rejected))
     if not names:
@@ -106,17 +103,25 @@ def read_samples(stage: Stage, processor: Processor, seed: int, what: str) -> Sa
         say(f"{len(rejected)} of {len(names) + len(rejected)} rows of {what} are rejected: {reasons}.")
     if not any(images):
         say(f"{what} sees no picture: none of its {len(names)} rows has one.")
-    kept_back = held_out(keys, stage.held_out, seed)
-    if len(kept_back) == len(names):
-        raise BadInput(
-            f"{what}.held_out={stage.held_out:g} holds out all {len(names)} samples, and none is left to learn from: "
-            "hold out less, or give more pictures."
-        )
-    apart = set(kept_back)
-    entries = [number for number, count in enumerate(times) if number not in apart for _ in range(count)]
     flat = torch.frombuffer(ids, dtype=torch.int32), torch.frombuffer(supervised, dtype=torch.bool)
     read = Samples(*flat, starts, names, images, entries, rows, rejected, *sources.close())
-    return replace(read, image_id=processor.tokenizer.image_id, held_out=kept_back)
+    return hold_out(replace(read, image_id=processor.tokenizer.image_id), stage.held_out, seed, what)
+
+
+def hold_out(samples: Samples, share: float, seed: int, what: str) -> Samples:
+    """The same with the entries of a share of the pictures taken out."""
+    if not share:
+        return samples
+    each = zip(samples.images, samples.starts, samples.starts[1:], strict=False)
+    keys = [sample_keys(shown, samples.ids[start:end].numpy().tobytes()) for shown, start, end in each]
+    chosen = held_out(keys, share, seed)
+    if len(chosen) == len(samples.names):
+        raise BadInput(
+            f"{what}.held_out={share:g} holds out all {len(chosen)} samples, and none is left to learn from: "
+            "hold out less, or give more pictures."
+        )
+    apart = set(chosen)
+    return replace(samples, held_out=chosen, entries=[entry for entry in samples.entries if entry not in apart])
 
 
 def told(reasons: Mapping[str, int]) -> str:

@@ -120,6 +120,9 @@ def test_a_plan_without_the_data_has_rows_of_published_lengths(recipe, monkeypat
     (stage,) = plan(recipe, absent, rows=24)
     assert (stage.counts.samples, stage.counts.steps) == (24, 3)
     assert stage.choices["data"] == "not read: 24 rows as long as LLaVA-1.5's (llava-665k)"
+    (fewer,) = plan(recipe, [*absent, "tune.held_out=0.2"], rows=24)
+    assert fewer.counts.held_out > 0
+    assert fewer.counts.samples + fewer.counts.held_out == 24
     with pytest.raises(UsageError, match='did you mean "llava-665k"'):
         plan(recipe, absent, lengths="llava-655k")
 
