@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionModel, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from seetell.base.text import describe, user
+from seetell.base.text import assistant, describe, request, user
 from seetell.base.vision import LAYER, centre_patch, normalized, picture
-from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, make_layout
+from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, Layout, make_layout
 from seetell.sources.drawn.questions import EVERY_WORDING, TYPES, Question, ask, is_right
 
 
@@ -65,12 +65,17 @@ def _fit(features: Tensor, labels: Tensor, unseen: Tensor, truth: Tensor) -> flo
     return (layer(unseen).argmax(1) == truth).float().mean().item()
 
 
-def exam(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: int = 200) -> dict[str, float]:
-    """By type, the share of `questions` that greedy decoding answers rightly from a description in the prompt."""
-    return {type: _mean(_asked(model, tokenizer, type, questions)) for type in TYPES}
+def exam(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: int = 200, *, later: bool = False
+) -> dict[str, float]:
+    """By type, the share of `questions` that greedy decoding answers rightly from a description in the prompt; `later`
+    asks them as the second turn, after a request to describe and its answer."""
+    return {type: _mean(_asked(model, tokenizer, type, questions, later=later)) for type in TYPES}
 
 
-def _asked(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, type: str, count: int) -> Iterable[float]:
+def _asked(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, type: str, count: int, *, later: bool
+) -> Iterable[float]:
     rng = random.Random(f"exam:{type}")
     papers: list[tuple[str, Question]] = []
     index = 0
@@ -79,11 +84,20 @@ def _asked(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, type: st
         index += 1
         question = ask(layout.things, type, rng, wordings=EVERY_WORDING)
         if question is not None:
-            papers.append((user(f"{describe(layout, rng).text}\n{question.text}").text, question))
+            papers.append((_prompt(layout, question.text, rng, later=later), question))
     for start in range(0, count, 50):
         batch = papers[start : start + 50]
         for (_, question), text in zip(batch, _greedy(model, tokenizer, [prompt for prompt, _ in batch]), strict=True):
             yield float(is_right(text, question.accepted))
+
+
+def _prompt(layout: Layout, question: str, rng: random.Random, *, later: bool) -> str:
+    description = describe(layout, rng)
+    if not later:
+        return user(f"{description.text}\n{question}").text
+    asked, answer = request(layout, rng, description)
+    turns = (user(f"{description.text}\n{asked}"), assistant(answer), user(question))
+    return "".join(turn.text for turn in turns)
 
 
 @torch.no_grad()
@@ -102,8 +116,9 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def measure(folder: Path) -> dict[str, dict[str, float]]:
-    """Both gates on the base in `folder` (its `clip` and `llm`), as fractions."""
+    """All gates on the base in `folder` (its `clip` and `llm`), as fractions."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "llm")
     language = LlamaForCausalLM.from_pretrained(folder / "llm", dtype=torch.float32).eval()
     tower = CLIPVisionModel.from_pretrained(folder / "clip", dtype=torch.float32).eval()
-    return {"probe": probe(tower), "exam": exam(language, tokenizer)}
+    exams = {"exam": exam(language, tokenizer), "exam_later": exam(language, tokenizer, later=True)}
+    return {"probe": probe(tower), **exams}
