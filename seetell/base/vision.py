@@ -13,7 +13,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,14 @@ from seetell.model.casting import cast_parameters
 from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, SIZES, Layout, Thing, make_layout
 from seetell.sources.drawn.render import draw
 from seetell.sources.drawn.scenes import MIN_VISIBLE, SIDE_PX
-from seetell.sources.drawn.words import PLACE_PHRASES, captions, named
+from seetell.sources.drawn.words import (
+    GROUND_PHRASES,
+    PLACE_PHRASES,
+    TIME_PHRASES,
+    WEATHER_PHRASES,
+    captions,
+    named,
+)
 
 PATCH_PX = 12
 GRID = SIDE_PX // PATCH_PX
@@ -68,8 +75,7 @@ def picture(layout: Layout) -> Picture:
         for thing in things
         if (patches := tuple(i for i, owner in enumerate(owners) if owner is thing))
     ]
-    for place in _empty_places(layout):
-        regions.append(Region((_centre_patch(place),), None, place))
+    regions += [Region(patches, None, place) for place in PLACES if (patches := _empty_patches(layout, place))]
     return Picture(pixels, layout, things, tuple(regions))
 
 
@@ -92,18 +98,18 @@ def centre_patch(thing: Thing) -> int:
     return min(GRID - 1, int(thing.y * GRID)) * GRID + min(GRID - 1, int(thing.x * GRID))
 
 
-def _centre_patch(place: str) -> int:
-    row, column = divmod(PLACES.index(place), 3)
-    return int((row + 0.5) / 3 * GRID) * GRID + int((column + 0.5) / 3 * GRID)
-
-
-def _empty_places(layout: Layout) -> list[str]:
-    def free(place: str) -> bool:
-        patch = _centre_patch(place)
-        x, y = (patch % GRID + 0.5) / GRID, (patch // GRID + 0.5) / GRID
-        return not any(_covers(thing, x, y, 1.3) for thing in layout.things)
-
-    return [place for place in PLACES if free(place)]
+def _empty_patches(layout: Layout, place: str) -> tuple[int, ...]:
+    """The patches in a cell of the 3x3 grid that show the ground and the sky alone; none where a thing covers its
+    centre."""
+    centre = PLACES.index(place)
+    if any(_covers(thing, (centre % 3 + 0.5) / 3, (centre // 3 + 0.5) / 3, 1.3) for thing in layout.things):
+        return ()
+    middles = ((patch, (patch % GRID + 0.5) / GRID, (patch // GRID + 0.5) / GRID) for patch in range(GRID * GRID))
+    return tuple(
+        patch
+        for patch, x, y in middles
+        if int(y * 3) * 3 + int(x * 3) == centre and not any(_covers(thing, x, y, 1.3) for thing in layout.things)
+    )
 
 
 def phrase(region: Region, rng: random.Random) -> str:
@@ -199,15 +205,16 @@ def spoken_of(picture: Picture, rng: random.Random) -> list[Region]:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """What one step lost: pictures against captions, patches against whole phrases, and against single facets."""
+    """What one step lost: pictures against captions; patches against whole phrases, single facets, and settings."""
 
     caption: Tensor
     phrase: Tensor
     facet: Tensor
+    setting: Tensor
 
     @property
     def total(self) -> Tensor:
-        return 0.3 * self.caption + self.phrase + self.facet
+        return 0.3 * self.caption + self.phrase + self.facet + self.setting
 
 
 def see(model: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -246,6 +253,7 @@ def step_losses(
         contrast(whole, captioned, torch.eye(len(batch), dtype=torch.bool), scale),
         contrast(local, phrased, groups[:, None] == groups[None], scale),
         facet_loss(model, tokenizer, local, [region.thing for _, region in regions], scale),
+        setting_loss(model, tokenizer, local, [None if at.thing else batch[row].layout for row, at in regions], scale),
     )
 
 
@@ -261,6 +269,7 @@ FACETS: tuple[tuple[str, Sequence[str], str], ...] = (
 )
 
 
+SETTING = {"ground": GROUND_PHRASES, "time": TIME_PHRASES, "weather": WEATHER_PHRASES}
 FACET_WEIGHTS = {"kind": 4.0, "colour": 0.3, "place": 0.5, "size": 0.3}  # by how hard they are to see
 
 
@@ -269,16 +278,38 @@ def facet_loss(
 ) -> Tensor:
     """Each patch [R, D] against all phrases of one facet (`car`, `something red`): the whole phrase alone tells most
     things apart by colour and place, and would leave the kinds for last."""
-    shown = torch.tensor([thing is not None for thing in things])
-    phrases = [form.format(value) for _, values, form in FACETS for value in values]
-    texts = text_features(model, tokenizer, phrases)
-    losses, first = [], 0
-    for name, values, _ in FACETS:
-        labels = torch.tensor([values.index(getattr(thing, name)) for thing in things if thing is not None])
-        logits = local[shown] @ texts[first : first + len(values)].T * scale
-        losses.append(FACET_WEIGHTS[name] * cross_entropy(logits, labels))
-        first += len(values)
-    return torch.stack(losses).sum()
+    phrases = {name: [form.format(value) for value in values] for name, values, form in FACETS}
+    losses = _by_aspect(model, tokenizer, local, things, {name: values for name, values, _ in FACETS}, phrases, scale)
+    return torch.stack([FACET_WEIGHTS[name] * loss for name, loss in losses.items()]).sum()
+
+
+def setting_loss(
+    model: CLIPModel, tokenizer: PreTrainedTokenizerFast, local: Tensor, layouts: Sequence[Layout | None], scale: Tensor
+) -> Tensor:
+    """Each patch [R, D] where nothing is against the grounds, times and weathers. Captions alone leave these in a
+    hundredth of the features' variance, where a language model does not find them."""
+    values = {name: tuple(phrases) for name, phrases in SETTING.items()}
+    phrases = {name: [of_value[0] for of_value in phrases.values()] for name, phrases in SETTING.items()}
+    return torch.stack(list(_by_aspect(model, tokenizer, local, layouts, values, phrases, scale).values())).sum()
+
+
+def _by_aspect(
+    model: CLIPModel,
+    tokenizer: PreTrainedTokenizerFast,
+    local: Tensor,
+    shown: Sequence[Thing | Layout | None],
+    values: Mapping[str, Sequence[str]],
+    phrases: Mapping[str, Sequence[str]],
+    scale: Tensor,
+) -> dict[str, Tensor]:
+    """By aspect the loss of patches [R, D] against the phrases of its values, over the rows that show something."""
+    texts = text_features(model, tokenizer, [text for of_aspect in phrases.values() for text in of_aspect])
+    rows = local[torch.tensor([each is not None for each in shown])]
+    losses: dict[str, Tensor] = {}
+    for name, of_aspect in zip(values, texts.split([len(each) for each in phrases.values()]), strict=True):
+        labels = torch.tensor([values[name].index(getattr(each, name)) for each in shown if each is not None])
+        losses[name] = cross_entropy(rows @ of_aspect.T * scale, labels) if len(labels) else rows.sum()
+    return losses
 
 
 def make_optimizers(model: CLIPModel, lr: float) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
@@ -337,7 +368,7 @@ def pretrain(
         model.zero_grad(set_to_none=True)
         step += 1
         if step % 25 == 0:
-            said = {name: round(getattr(losses, name).item(), 4) for name in ("caption", "phrase", "facet")}
+            said = {name: round(getattr(losses, name).item(), 4) for name in ("caption", "phrase", "facet", "setting")}
             seconds_spent = round(time.monotonic() - started)
             log.append({"step": step, "seconds": seconds_spent, "drawn": drawn, "seen": step * batch_size, **said})
             say(" ".join(f"{name} {value}" for name, value in log[-1].items()))
