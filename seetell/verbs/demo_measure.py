@@ -45,7 +45,7 @@ class Measured:
     later: dict[str, float] = field(default_factory=dict)  # turn -> share right
     later_blind: dict[str, float] = field(default_factory=dict)
     later_after: dict[str, float] = field(default_factory=dict)  # what the second turn came after -> share right
-    described: dict[str, str] = field(default_factory=dict)  # scene -> its description
+    described: dict[str, tuple[str, str]] = field(default_factory=dict)  # scene -> the request, its description
     descriptions: Mapping[str, float | int] = field(default_factory=dict)
     small_talk: dict[str, str] = field(default_factory=dict)  # what was said -> the reply
 
@@ -127,7 +127,7 @@ def _describe(measured: Measured, talker: Talker) -> None:
     one_each = {item.group: item for item in measured.items}
     turns = [(first_turn(one_each[scene], request),) for scene, request in requests.items()]
     replies = dict(zip(requests, talker.replies(turns, LONG), strict=True))
-    measured.described = {scene: reply.text for scene, reply in replies.items()}
+    measured.described = {scene: (requests[scene], reply.text) for scene, reply in replies.items()}
     drawn = {each.scene.id: each for each in drawn_scenes("held-out", len(requests))}
     measured.descriptions = drawn_descriptions.aggregate(
         drawn_descriptions.read(reply.text, reply.finish_reason, drawn[scene]) for scene, reply in replies.items()

@@ -134,7 +134,8 @@ def _cards(measured: Measured) -> list[Card]:
     for scene, items in list(by_scene.items())[:SHOWN_SCENES]:
         lines = [line for item in items for line in _lines(item, measured)]
         if scene in measured.described:
-            lines.append(Line("Describe the picture.", measured.described[scene], folded=True))
+            request, text = measured.described[scene]
+            lines.append(Line(request, text, folded=True))
         cards.append(Card(scene, tuple(lines), items[0].images[0].data))
     return cards
 
