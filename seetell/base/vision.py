@@ -214,7 +214,7 @@ class Losses:
 
     @property
     def total(self) -> Tensor:
-        return 0.3 * self.caption + self.phrase + self.facet + self.setting
+        return 0.3 * self.caption + self.phrase + self.facet + 0.3 * self.setting
 
 
 def see(model: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
