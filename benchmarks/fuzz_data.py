@@ -45,6 +45,7 @@ from seetell.train.start import planning_processor
 from seetell.types import Rejected
 from seetell.verbs import show as showing
 from seetell.verbs.data import REMARKS, Checker, browse, check, rows_of, stats
+from seetell.verbs.plan import plan
 from tests.tiny import tiny_parts
 
 NAMES = {"read": "plan", "feed": "train"}  # by the functions that these verbs use, where they would take long
@@ -145,7 +146,7 @@ class World:
             pace = quick.enter_context(mock.patch.object(planning, "measure_pace"))
             pace.return_value.seconds.return_value = 1.0
             try:
-                planning.plan(self.recipe(path))
+                plan(self.recipe(path))
             except SeetellError as error:
                 return self.nothing_left(error, path)
         return {row: rejected.reason for row, rejected in samples[0].rejected}

@@ -42,7 +42,7 @@ def write_demo(folder: Path) -> Path:
     demo.later, demo.later_blind = {"second": 0.875, "third": 0.86}, {"second": 0.3, "third": 0.3}
     demo.later_after = {"greeting": 0.85}
     demo.descriptions = {"true": 0.94, "named": 0.9, "repeated": 0, "cut_off": 2}
-    demo.described = {item.group: "A red ball is at the top. " * 6 for item in items}
+    demo.described = {item.group: ("Describe the picture.", "A red ball is at the top. " * 6) for item in items}
     demo.small_talk = {"Hello, who are you?": "I am a small assistant."}
     report = summary(demo, seconds, folder / "model")
     curves = {"align": [(1.0, 3.0), (20.0, 1.0)], "tune": [(1.0, 2.0), (30.0, 0.5)]}
