@@ -210,7 +210,7 @@ def test_from_a_finished_model_with_knobs_alone(
         assert recipe.tune is not None
         assert recipe.tune.lora == Lora(rank=rank)
     folder = train(recipe, tmp_path / "out", device="cpu")
-    assert "was tuned with image=square, and this stage trains with image=pad" in capsys.readouterr().err
+    assert "tune takes template=vicuna-v1 and image=square from the model" in capsys.readouterr().err
     assert read_json(folder / "seetell.json")["adapter"]["base"] == str(trained[0] / "aligned")
     assert read_json(tmp_path / "out" / "report.json")["stages"]["tune"]["refused"] == {}
     assert isinstance(seetell.load(folder).ask(picture(world), QUESTION, max_new_tokens=2), str)
