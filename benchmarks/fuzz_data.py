@@ -198,7 +198,7 @@ class World:
             _must_refuse(lambda path: showing.show(str(path), id="is read to its end"), path)
             return None
         found = dict(checked)
-        with mock.patch.object(showing, "planning_processor", return_value=self.processor()):
+        with mock.patch("seetell.train.start.planning_processor", return_value=self.processor()):
             for at, id in enumerate(self.ids):
                 if id and self.ids.index(id) == at:
                     found.pop(at, None)

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionModel, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from seetell.base.regions import centre_patch, picture
 from seetell.base.text import assistant, describe, request, user
-from seetell.base.vision import LAYER, centre_patch, normalized, picture
+from seetell.base.vision import LAYER, normalized
 from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, Layout, make_layout
 from seetell.sources.drawn.questions import EVERY_WORDING, TYPES, Question, ask, is_right
 

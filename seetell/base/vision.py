@@ -18,109 +18,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
+from seetell.base.regions import GRID, PATCH_PX, Picture, key, phrase, picture, shown_patch, spoken_of
 from seetell.base.training import compiled, rate, set_rate
 from seetell.console import say
 from seetell.model.casting import cast_parameters
 from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, SIZES, Layout, Thing, make_layout
-from seetell.sources.drawn.render import draw
-from seetell.sources.drawn.scenes import MIN_VISIBLE, SIDE_PX
+from seetell.sources.drawn.scenes import SIDE_PX
 from seetell.sources.drawn.words import (
     GROUND_PHRASES,
-    PLACE_PHRASES,
     TIME_PHRASES,
     WEATHER_PHRASES,
     captions,
-    named,
 )
 
-PATCH_PX = 12
-GRID = SIDE_PX // PATCH_PX
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 LAYER = -2
 END = "<|endoftext|>"  # ends a phrase, and fills up the shorter ones
 PATCHES_SHOWN = 3  # of every thing in every step: the one at its centre, and others at random
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A patch (index in raster order), the phrase for what it shows, and a key that equal meanings share."""
-
-    patches: tuple[int, ...]
-    thing: Thing | None
-    place: str
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    pixels: Tensor  # uint8 [3, SIDE_PX, SIDE_PX]
-    layout: Layout
-    things: tuple[Thing, ...]  # those visible enough to be spoken of
-    regions: tuple[Region, ...]
-
-
-def picture(layout: Layout) -> Picture:
-    drawing = draw(layout, SIDE_PX)
-    pixels = torch.from_numpy(numpy.array(drawing.picture)).permute(2, 0, 1).contiguous()
-    things = tuple(thing for thing, seen in zip(layout.things, drawing.visible, strict=True) if seen >= MIN_VISIBLE)
-    owners = _owners(layout)
-    regions = [
-        Region(patches, thing, thing.place)
-        for thing in things
-        if (patches := tuple(i for i, owner in enumerate(owners) if owner is thing))
-    ]
-    regions += [Region(patches, None, place) for place in PLACES if (patches := _empty_patches(layout, place))]
-    return Picture(pixels, layout, things, tuple(regions))
-
-
-def _owners(layout: Layout) -> list[Thing | None]:
-    """For every patch the topmost thing whose inner part covers the patch's centre."""
-    owners: list[Thing | None] = []
-    for patch in range(GRID * GRID):
-        x, y = (patch % GRID + 0.5) / GRID, (patch // GRID + 0.5) / GRID
-        covering = [thing for thing in layout.things if _covers(thing, x, y, 1.0)]
-        top = covering[-1] if covering else None
-        owners.append(top if top and (_covers(top, x, y, 0.75) or patch == centre_patch(top)) else None)
-    return owners
-
-
-def _covers(thing: Thing, x: float, y: float, share: float) -> bool:
-    return abs(thing.x - x) <= share * thing.width / 2 and abs(thing.y - y) <= share * thing.height / 2
-
-
-def centre_patch(thing: Thing) -> int:
-    return min(GRID - 1, int(thing.y * GRID)) * GRID + min(GRID - 1, int(thing.x * GRID))
-
-
-def _empty_patches(layout: Layout, place: str) -> tuple[int, ...]:
-    """The patches in a cell of the 3x3 grid that show the ground and the sky alone; none where a thing covers its
-    centre."""
-    centre = PLACES.index(place)
-    if any(_covers(thing, (centre % 3 + 0.5) / 3, (centre // 3 + 0.5) / 3, 1.3) for thing in layout.things):
-        return ()
-    middles = ((patch, (patch % GRID + 0.5) / GRID, (patch // GRID + 0.5) / GRID) for patch in range(GRID * GRID))
-    return tuple(
-        patch
-        for patch, x, y in middles
-        if int(y * 3) * 3 + int(x * 3) == centre and not any(_covers(thing, x, y, 1.3) for thing in layout.things)
-    )
-
-
-def phrase(region: Region, rng: random.Random) -> str:
-    if region.thing is None:
-        return f"nothing {rng.choice(PLACE_PHRASES[region.place])}"
-    return named(region.thing, rng)
-
-
-def key(region: Region) -> tuple[str, ...]:
-    thing = region.thing
-    return (region.place,) if thing is None else (region.place, thing.kind, thing.colour, thing.size)
 
 
 def build(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
@@ -197,12 +117,6 @@ def contrast(ours: Tensor, theirs: Tensor, same: Tensor, scale: Tensor) -> Tenso
     return (rows.mean() + columns.mean()) / 2
 
 
-def spoken_of(picture: Picture, rng: random.Random) -> list[Region]:
-    """Every thing, and one place where nothing is."""
-    empty = [region for region in picture.regions if region.thing is None]
-    return [region for region in picture.regions if region.thing is not None] + rng.sample(empty, min(1, len(empty)))
-
-
 @dataclass(frozen=True, slots=True)
 class Losses:
     """What one step lost: pictures against captions; patches against whole phrases, single facets, and settings."""
@@ -242,7 +156,7 @@ def step_losses(
     whole = normalize(model.visual_projection(pooled), dim=-1)
     rows = [row for row, _ in regions]
     columns = [
-        1 + _shown_patch(region, number < len(regions) // PATCHES_SHOWN, rng)
+        1 + shown_patch(region, number < len(regions) // PATCHES_SHOWN, rng)
         for number, (_, region) in enumerate(regions)
     ]
     patches = layer[rows, columns]  # column 0 is CLS
@@ -255,10 +169,6 @@ def step_losses(
         facet_loss(model, tokenizer, local, [region.thing for _, region in regions], scale),
         setting_loss(model, tokenizer, local, [None if at.thing else batch[row].layout for row, at in regions], scale),
     )
-
-
-def _shown_patch(region: Region, central: bool, rng: random.Random) -> int:
-    return centre_patch(region.thing) if central and region.thing is not None else rng.choice(region.patches)
 
 
 FACETS: tuple[tuple[str, Sequence[str], str], ...] = (
