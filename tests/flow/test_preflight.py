@@ -141,7 +141,7 @@ def test_what_the_last_stage_lacks_is_said_before_the_first_begins(
     sentence: str,
 ) -> None:
     hidden |= missing
-    monkeypatch.setattr("seetell.model.computing.shutil.which", lambda _: None)
+    monkeypatch.setattr("seetell.model.computing.shutil.which", lambda *_, **__: None)
     monkeypatch.setattr(run, "load_model", None)
     monkeypatch.setattr(run, "start_model", None)
     computing.why_not_compile.cache_clear()
