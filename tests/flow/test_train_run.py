@@ -244,7 +244,7 @@ def test_a_run_that_ends_on_a_step_that_was_not_finite_fails(
         assert not (tmp_path / "model").exists()
     else:
         train(recipe, tmp_path, device="cpu", observers=[spoil], observe_every=1)
-        assert "tune: 1 of 6 steps were not taken, for their loss was not finite" in capsys.readouterr().err
+        assert "tune: 1 of 6 steps were not taken, because their loss was not finite" in capsys.readouterr().err
 
 
 def test_a_last_step_without_a_finite_loss_costs_a_sound_model_nothing(
@@ -260,7 +260,7 @@ def test_a_last_step_without_a_finite_loss_costs_a_sound_model_nothing(
     monkeypatch.setattr(loop, "train_step", unlucky)
     train(replace(recipe_of(world), align=None), tmp_path, device="cpu")
     assert (tmp_path / "model" / "model.safetensors").is_file()
-    assert "tune: 1 of 6 steps were not taken, for their loss was not finite" in capsys.readouterr().err
+    assert "tune: 1 of 6 steps were not taken, because their loss was not finite" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("cached", [False, True])
