@@ -97,6 +97,9 @@ def drill(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
     pieces = [Piece(description.text + "\n", TOLD)]
     wordings = TERSE if rng.random() < 0.4 else WIDER
     types = ASKED if rng.random() < 3 * grown else FACETS
+    if description.has_setting:
+        for aspect in rng.sample(tuple(SETTING), len(SETTING)):
+            pieces += [Piece(f"- {aspect}", TOLD), Piece(f" {getattr(layout, aspect)}\n", RECALLED)]
     for _ in range(16):
         if beyond := _beyond_things(layout, description, rng):
             pieces += [Piece(f"- {beyond[0]}", TOLD), Piece(f" {beyond[1]}\n", RECALLED)]
@@ -211,8 +214,8 @@ def _question(layout: Layout, rng: random.Random, grown: float, description: Des
 def _beyond_things(layout: Layout, description: Description, rng: random.Random) -> tuple[str, str] | None:
     """Now and then a question about the setting or a size, where the description holds them."""
     draw = rng.random()
-    if description.has_setting and draw < 0.12:
-        aspect = rng.choice(tuple(SETTING))
+    if description.has_setting and draw < 0.2:
+        aspect = rng.choice(("ground", "weather", *("time",) * 4))  # what is learned late is asked more often
         return rng.choice(SETTING[aspect]), str(getattr(layout, aspect))
     clear = [thing for thing in layout.things if is_clear(thing, "kind", layout)]
     if description.has_sizes and clear and draw > 0.92:

@@ -26,10 +26,10 @@ from seetell.types import Conversation, Rejected, Scene, Turn
 CAPTIONS_EACH = 2  # of the five of a scene, to align on
 # Of every scene short answers, which the test asks for; of some each of the paper's three kinds. Descriptions are what
 # people ask for first, and what a small model repeats itself in without practice.
-MIX: Mapping[Kind, float] = {"short": 1.0, "conversation": 0.15, "detail": 0.5, "complex": 0.1}
+MIX: Mapping[Kind, float] = {"short": 1.0, "conversation": 0.15, "detail": 1.0, "complex": 0.1}
 SMALL_TALK = 0.25  # the share of conversations with a greeting, thanks or a question who speaks
 PICTURE_LATER = 0.5  # of those that begin with small talk: the picture comes with the turn after it
-WITHOUT_PICTURE = 0.05  # conversations without a picture, as a share of the scenes
+WITHOUT_PICTURE = 0.1  # conversations without a picture, as a share of the scenes
 
 Exchange = tuple[Turn, Turn]  # what the user says, and the reply
 
