@@ -26,7 +26,7 @@ RECIPE = Recipe(
     tune=Stage(
         data=(Data("runs/demo/data/tune.json", images="runs/demo/data/images"),),
         lr={"connector": 1e-3, "language": 1e-3},
-        samples_per_step=16,
+        samples_per_step=8,
         template="own",
         image="square",
         cache_features=True,
