@@ -176,4 +176,4 @@ def aggregate(described: Iterable[Described]) -> Mapping[str, float | int]:
 
 
 def _share(part: int, whole: int) -> float:
-    return round(part / whole, 4) if whole else 0.0
+    return round(part / whole, 6) if whole else 0.0

@@ -161,22 +161,22 @@ def _small_talk(measured: Measured, talker: Talker) -> None:
 
 
 def _share(right: Sequence[bool]) -> float:
-    return round(sum(right) / len(right), 4) if right else 0.0
+    return round(sum(right) / len(right), 6) if right else 0.0
 
 
 def summary(measured: Measured, seconds: Mapping[str, float], model: Path) -> dict[str, object]:
     """report.json: fractions, counts, seconds and where the model is."""
     accuracy = measured.accuracy
     return {
-        "vqa_accuracy": {stage: round(accuracy[stage].overall, 4) for stage in STAGES},
+        "vqa_accuracy": {stage: round(accuracy[stage].overall, 6) for stage in STAGES},
         "later_turns": measured.later,
         "later_turns_blind": measured.later_blind,
         "second_turn_after": measured.later_after,
         "descriptions": dict(measured.descriptions),
         "small_talk": measured.small_talk,
-        "by_type": {type: {stage: round(accuracy[stage].by_type[type], 4) for stage in STAGES} for type in TYPES},
-        "unseen_pairs": {"tuned": round(measured.unseen, 4), "n_questions": measured.unseen_questions},
-        "best_constant": {type: round(share, 4) for type, share in task.best_constant(measured.items).items()},
+        "by_type": {type: {stage: round(accuracy[stage].by_type[type], 6) for stage in STAGES} for type in TYPES},
+        "unseen_pairs": {"tuned": round(measured.unseen, 6), "n_questions": measured.unseen_questions},
+        "best_constant": {type: round(share, 6) for type, share in task.best_constant(measured.items).items()},
         "n_questions": len(measured.items),
         "n_scenes": len({item.group for item in measured.items}),
         "seconds": dict(seconds),
