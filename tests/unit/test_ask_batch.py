@@ -42,7 +42,7 @@ def test_batch_files_are_written_handed_in_and_collected(tmp_path: Path, monkeyp
         step("collect")
     provider.done = True
     with pytest.raises(
-        ServiceError, match="1 failed: status 500; 0 pending; to go on: --batch write"
+        ServiceError, match="1 failed: status 500; 0 pending; to resume: --batch write"
     ):  # the provider lost one
         step("collect")
     assert sum(1 for row in read_journal(out / "journal.jsonl") if row["event"] == "answer") == 11

@@ -82,7 +82,7 @@ def reason_of(opened: Any) -> str:
 
 
 def by_check(data: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(BadInput, match="1 fault in 1 row"):
+    with pytest.raises(BadInput, match="1 fault in 1 of 1 row"):
         check(data)
     return capsys.readouterr().out.splitlines()[1].partition(": 1 ")[0]
 

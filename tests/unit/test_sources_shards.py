@@ -156,7 +156,7 @@ def test_the_verbs_read_shards(tmp_path: Path, capsys: pytest.CaptureFixture[str
     write(tmp_path / "000.tar", members(0, 2))
     write(tmp_path / "001.tar", {**members(2, 1), "set/0003.jpg": b"no picture", "set/0003.txt": b"a caption"})
     assert stats(tmp_path)["rows"] == 4
-    with pytest.raises(BadInput, match="1 fault in 4 rows"):
+    with pytest.raises(BadInput, match="1 fault in 1 of 4 rows"):
         check(tmp_path / "{000..001}.tar", images=tmp_path)
     assert "not a picture: 1" in capsys.readouterr().out
     page = browse(tmp_path / "000.tar", tmp_path / "page.html").read_text()
