@@ -115,8 +115,8 @@ def run(name: str, line: str, folder: Path, hub: str) -> dict[str, Any]:
     )
     wall_s, after = time.monotonic() - began_s, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    told = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return {"code": done.returncode, "cpu_s": cpu_s, "wall_s": wall_s, "told": told[-1] if told else ""}
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    return {"code": done.returncode, "cpu_s": cpu_s, "wall_s": wall_s, "last_line": lines[-1] if lines else ""}
 
 
 HIDDEN = """
@@ -143,7 +143,7 @@ def main() -> None:
             rounds = [run(name, line, Path(place), hub) for _ in range(options.rounds)]
             best = min(rounds, key=lambda one: one["cpu_s"])
             found[name] = best | {"line": line}
-            print(f"{name:36} {best['code']:4} {best['cpu_s']:6.2f} {best['wall_s']:6.2f}  {best['told'][:140]}")
+            print(f"{name:36} {best['code']:4} {best['cpu_s']:6.2f} {best['wall_s']:6.2f}  {best['last_line'][:140]}")
     if options.json:
         options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
 

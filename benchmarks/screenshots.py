@@ -83,8 +83,8 @@ def small_png(picture: Image.Image) -> bytes:
 def _run(*arguments: str) -> str:
     program = browser()
     assert program is not None, f"no browser is installed: one of {', '.join(BROWSERS)} is needed"
-    told = subprocess.run([program, *FLAGS, *arguments], capture_output=True, text=True, timeout=120, check=True)
-    return told.stdout
+    done = subprocess.run([program, *FLAGS, *arguments], capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
 
 
 def main() -> None:

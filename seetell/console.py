@@ -87,7 +87,7 @@ def marked(pieces: Iterable[tuple[str, bool]], on: Console) -> Text:
 def waiting(sentence: str, *, is_long: bool = True) -> Generator[Callable[[float], None]]:
     """Says what is waited for: on a terminal while it lasts, elsewhere in a line if `is_long`.
 
-    What it gives is told the fraction that is done, where that is known.
+    Call what it gives with the fraction that is done, where that is known.
     """
     if not console.is_terminal or console.quiet:
         if is_long:

@@ -74,6 +74,14 @@ def write_atomic(path: str | Path, data: bytes | str) -> None:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file or folder can be seen there; not where a name is too long or a folder may not be looked into."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def read_bytes(path: str | Path) -> bytes:
     """A file, or a part of a tar: `000.tar#1536+20480` is 20,480 bytes from 1,536 on (`sources/shards.py`)."""
     part = _TAR_PART.fullmatch(str(path))

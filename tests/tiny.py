@@ -57,6 +57,13 @@ def tiny_parts(folder: Path, seed: int = 0) -> tuple[str, str]:
     return str(vision), str(language)
 
 
+def tiny_world(root: Path, pictures: int) -> Path:
+    """`root` with tiny parts, and data about so many pictures."""
+    tiny_parts(root)
+    tiny_data(root, pictures)
+    return root
+
+
 def tiny_recipe(world: Path) -> Recipe:
     """A short run over the parts and the data in `world`: 2 steps of align, 4 of tune."""
     align = Stage(

@@ -159,7 +159,7 @@ class Asker:
             self.limiter.left(too_few)
 
     def _heard(self, ask: Ask, completion: Completion, left_at: float) -> int:
-        """An answer: it is kept, and everybody is told; how many tokens it took."""
+        """Keeps an answer and passes it on; returns how many tokens it took."""
         completion = counted(completion, ask.request.prompt_tokens)
         seconds = self.limiter.clock() - left_at
         self.journal.answered(ask.key, completion, of=ask.of, again=ask.again, seconds=seconds)

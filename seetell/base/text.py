@@ -9,7 +9,6 @@ Held-out kind-colour pairs do occur here, as any language model has read of thin
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -17,16 +16,25 @@ from seetell.base.wordings import SETTING, SIZE, TERSE, WIDER
 from seetell.sources.drawn.layout import PLACES, Layout, Thing, make_layout
 from seetell.sources.drawn.questions import ask
 from seetell.sources.drawn.smalltalk import NO_PICTURE, small_talk
-from seetell.sources.drawn.words import PLACE_PHRASES, captions, counted, join, named, sentence, setting
+from seetell.sources.drawn.words import (
+    OPENINGS,
+    PLACE_PHRASES,
+    captions,
+    counts_of,
+    join,
+    named,
+    placed,
+    sentence,
+    setting,
+)
 
 MAP_SIDE = 6
-TOLD = 0.02  # what is told in the prompt is random; little is learnt from predicting it
+GIVEN = 0.02  # what a prompt gives is random; little is learned from predicting it
 CAPTION = 0.3
 RECALLED = 0.9
 FACETS = ("colour", "kind", "place")
 # How often each type is asked: the later a skill comes, the more often.
 ASKED = ("existence", "colour", *("kind", "relation") * 2, *("place",) * 3, *("count",) * 6)
-OPENINGS = ("this is a scene", "the picture shows a scene", "we look at a scene")
 IN_ALL = ("in all I count", "all in all the picture shows", "altogether one sees")
 DESCRIBE = (
     "Describe the picture.",
@@ -57,7 +65,7 @@ class Description:
 
 
 def user(text: str) -> Piece:
-    return Piece(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n", TOLD)
+    return Piece(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n", GIVEN)
 
 
 def assistant(text: str) -> Piece:
@@ -94,30 +102,30 @@ def drill(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
     """A description and many questions with bare answers, no dialogue around them: three times as many answers in as
     many tokens as a conversation has."""
     description = describe(layout, rng, grown)
-    pieces = [Piece(description.text + "\n", TOLD)]
+    pieces = [Piece(description.text + "\n", GIVEN)]
     wordings = TERSE if rng.random() < 0.4 else WIDER
     types = ASKED if rng.random() < 3 * grown else FACETS
     if description.has_setting:
         for aspect in rng.sample(tuple(SETTING), len(SETTING)):
-            pieces += [Piece(f"- {aspect}", TOLD), Piece(f" {getattr(layout, aspect)}\n", RECALLED)]
+            pieces += [Piece(f"- {aspect}", GIVEN), Piece(f" {getattr(layout, aspect)}\n", RECALLED)]
     for _ in range(16):
         if beyond := _beyond_things(layout, description, rng):
-            pieces += [Piece(f"- {beyond[0]}", TOLD), Piece(f" {beyond[1]}\n", RECALLED)]
+            pieces += [Piece(f"- {beyond[0]}", GIVEN), Piece(f" {beyond[1]}\n", RECALLED)]
         elif question := ask(layout.things, rng.choice(types), rng, wordings=wordings):
-            pieces += [Piece(f"- {question.text}", TOLD), Piece(f" {question.accepted[0]}\n", RECALLED)]
+            pieces += [Piece(f"- {question.text}", GIVEN), Piece(f" {question.accepted[0]}\n", RECALLED)]
     return pieces
 
 
 def recall(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
     """A description, then bare key and value, many times: the densest way there is to learn to look a thing up."""
-    pieces = [Piece(describe(layout, rng, grown).text + "\n", TOLD)]
+    pieces = [Piece(describe(layout, rng, grown).text + "\n", GIVEN)]
     known_by = FACETS[:2] if grown == 0 else FACETS  # what follows a word is found first
     named = [(thing, name) for thing in layout.things for name in known_by if is_clear(thing, name, layout)]
     for _ in range(20 if named else 0):
         thing, known = rng.choice(named)
         following = FACETS[(FACETS.index(known) + 1) % 3]
         asked = following if rng.random() > 4 * grown else rng.choice([name for name in FACETS if name != known])
-        pieces += [Piece(f"- {asked} {getattr(thing, known)}", TOLD), Piece(f" {getattr(thing, asked)}\n", RECALLED)]
+        pieces += [Piece(f"- {asked} {getattr(thing, known)}", GIVEN), Piece(f" {getattr(thing, asked)}\n", RECALLED)]
     return pieces
 
 
@@ -139,14 +147,14 @@ def conversation(layout: Layout, rng: random.Random, grown: float = 1.0, turns: 
 
 
 def talk(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
-    """Questions, requests to describe and small talk in any order; the layout is told in the first turn about it.
+    """Questions, requests to describe and small talk in any order; the layout is described in the first turn about it.
 
     What was asked for first is asked again after a description, a greeting or another answer: each answer has to be
     looked up, wherever in the conversation the question stands.
     """
     pieces: list[Piece] = []
     description = describe(layout, rng, grown)
-    untold = description.text
+    not_shown = description.text
     for _ in range(rng.randint(3, 7)):
         draw = rng.random()
         if draw < 0.12:
@@ -155,15 +163,15 @@ def talk(layout: Layout, rng: random.Random, grown: float) -> list[Piece]:
             text, answer = (
                 request(layout, rng, description) if draw < 0.32 else _question(layout, rng, grown, description)
             )
-            if untold:
-                text = f"{text}\n{untold}" if rng.random() < 0.3 else f"{untold}\n{text}"
-                untold = ""
+            if not_shown:
+                text = f"{text}\n{not_shown}" if rng.random() < 0.3 else f"{not_shown}\n{text}"
+                not_shown = ""
         pieces += [user(text), assistant(answer)]
     return pieces
 
 
 def request(layout: Layout, rng: random.Random, description: Description) -> tuple[str, str]:
-    """A request to describe, and what was told in another order: the setting, the things in raster order with one or
+    """A request to describe, and the same facts in another order: the setting, the things in raster order with one or
     two in a sentence, how many there are of each kind."""
     things = raster(layout.things)
     if rng.random() < 0.2:
@@ -174,24 +182,20 @@ def request(layout: Layout, rng: random.Random, description: Description) -> tup
     if description.has_setting and rng.random() < 0.9:
         sentences.insert(0, sentence(f"{rng.choice(OPENINGS)} {setting(layout, rng)}"))
     if rng.random() < 0.7:
-        sentences.append(sentence(f"{rng.choice(IN_ALL)} {counts_of(layout)}"))
+        sentences.append(sentence(f"{rng.choice(IN_ALL)} {in_all(layout)}"))
     return rng.choice(DESCRIBE), " ".join(sentences)
 
 
 def walk(things: list[Thing], rng: random.Random, *, size: bool) -> str:
     """`At the top there is a small red cat, and in the middle there is a blue car.`"""
-    parts: list[str] = []
-    first = rng.random() < 0.5
-    for thing in things:
-        place, name = rng.choice(PLACE_PHRASES[thing.place]), named(thing, rng, size=size, place=False)
-        parts.append(f"{place} there is {name}" if first else f"{name} is {place}")
-    return sentence(", and ".join(parts))
+    place_first = rng.random() < 0.5
+    parts = [(rng.choice(PLACE_PHRASES[thing.place]), named(thing, rng, size=size, place=False)) for thing in things]
+    return placed(parts, place_first=place_first)
 
 
-def counts_of(layout: Layout) -> str:
-    """`two cats and a car`, in the order in which kinds come in raster order."""
-    kinds = Counter(thing.kind for thing in raster(layout.things))
-    return join([counted(kind, count) for kind, count in kinds.items()])
+def in_all(layout: Layout) -> str:
+    """How many of each kind, in raster order."""
+    return counts_of(thing.kind for thing in raster(layout.things))
 
 
 def without_picture(layout: Layout, rng: random.Random) -> list[Piece]:
@@ -234,8 +238,8 @@ def _about_things(layout: Layout, rng: random.Random, grown: float) -> tuple[str
 
 def paraphrase(layout: Layout, rng: random.Random, grown: float = 1.0) -> list[Piece]:
     """One way to say it, then captions of it: what stage 1 asks for once a picture stands in the first place."""
-    told = [Piece(describe(layout, rng, grown).text + "\n", TOLD)]
-    return told + [Piece(caption + "\n", CAPTION) for caption in rng.sample(captions(layout, layout.things, rng), 2)]
+    given = [Piece(describe(layout, rng, grown).text + "\n", GIVEN)]
+    return given + [Piece(caption + "\n", CAPTION) for caption in rng.sample(captions(layout, layout.things, rng), 2)]
 
 
 def raster(things: tuple[Thing, ...]) -> list[Thing]:
@@ -250,8 +254,8 @@ def describe(layout: Layout, rng: random.Random, grown: float = 1.0) -> Descript
     has_sizes = all(f"{thing.size} {thing.colour} {thing.kind}" in text for thing in layout.things)
     if beginner or rng.random() < 0.35:
         return Description(text, has_setting=False, has_sizes=has_sizes)
-    told = _setting(layout, rng)
-    text = f"{told}\n{text}" if rng.random() < 0.5 else f"{text}\n{told}"
+    lines = _setting(layout, rng)
+    text = f"{lines}\n{text}" if rng.random() < 0.5 else f"{text}\n{lines}"
     return Description(text, has_setting=True, has_sizes=has_sizes)
 
 
@@ -304,7 +308,7 @@ def _map(layout: Layout, _rng: random.Random) -> str:
 
 
 def _counted(layout: Layout, rng: random.Random) -> str:
-    return f"{sentence(counts_of(layout))} {_prose(layout, rng)}"
+    return f"{sentence(in_all(layout))} {_prose(layout, rng)}"
 
 
 FORMS: dict[str, Callable[[Layout, random.Random], str]] = {

@@ -29,12 +29,7 @@ from seetell.console import say
 from seetell.model.casting import cast_parameters
 from seetell.sources.drawn.layout import COLOURS, KINDS, PLACES, SIZES, Layout, Thing, make_layout
 from seetell.sources.drawn.scenes import SIDE_PX
-from seetell.sources.drawn.words import (
-    GROUND_PHRASES,
-    TIME_PHRASES,
-    WEATHER_PHRASES,
-    captions,
-)
+from seetell.sources.drawn.words import SETTING_PHRASES, captions
 
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -179,7 +174,6 @@ FACETS: tuple[tuple[str, Sequence[str], str], ...] = (
 )
 
 
-SETTING = {"ground": GROUND_PHRASES, "time": TIME_PHRASES, "weather": WEATHER_PHRASES}
 FACET_WEIGHTS = {"kind": 4.0, "colour": 0.3, "place": 0.5, "size": 0.3}  # by how hard they are to see
 
 
@@ -198,8 +192,8 @@ def setting_loss(
 ) -> Tensor:
     """Each patch [R, D] where nothing is against the grounds, times and weathers. Captions alone leave these in a
     hundredth of the features' variance, where a language model does not find them."""
-    values = {name: tuple(phrases) for name, phrases in SETTING.items()}
-    phrases = {name: [of_value[0] for of_value in phrases.values()] for name, phrases in SETTING.items()}
+    values = {name: tuple(phrases) for name, phrases in SETTING_PHRASES.items()}
+    phrases = {name: [of_value[0] for of_value in phrases.values()] for name, phrases in SETTING_PHRASES.items()}
     return torch.stack(list(_by_aspect(model, tokenizer, local, layouts, values, phrases, scale).values())).sum()
 
 

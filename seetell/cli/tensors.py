@@ -10,6 +10,7 @@ import typer
 
 from seetell.cli.options import Device, DeviceOption, Dtype, Layout, OutOption, SetOption, ThreadsOption, seconds_of
 from seetell.errors import UsageError
+from seetell.infer import LONGEST_ANSWER_TOKENS
 
 commands = typer.Typer()
 RecipeArgument = Annotated[
@@ -154,7 +155,7 @@ def chat(
         float, typer.Option(min=0.0, max=1.0, help="Sample from the likeliest tokens of this mass.")
     ] = 1.0,
     seed: Annotated[int, typer.Option(help="The seed, for temperatures above 0.")] = 0,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 256,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = LONGEST_ANSWER_TOKENS,
     device: DeviceOption = Device.auto,
     threads: ThreadsOption = None,
     dtype: Annotated[Dtype, typer.Option(help="The type of the weights.")] = Dtype.auto,

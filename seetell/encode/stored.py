@@ -61,7 +61,7 @@ def stored_facts(folder: Path) -> dict[str, object]:
 @contextmanager
 def beside_weights(folder: Path) -> Iterator[Path]:
     """Links to what turns words into ids, without the config: a first release's names a kind of model that
-    transformers does not know, and its tokenizers ask for it. What is refused there is told of the folder itself."""
+    transformers does not know, and its tokenizers ask for it. An error there names the folder itself."""
     with TemporaryDirectory() as links:
         for path in sorted({path for pattern in BESIDE_WEIGHTS for path in folder.glob(pattern)}):
             (Path(links) / path.name).symlink_to(path.resolve())

@@ -14,14 +14,7 @@ from dataclasses import dataclass
 
 from seetell.sources.drawn.layout import COLOURS, KINDS, SIZES, Layout, Thing
 from seetell.sources.drawn.scenes import DrawnScene
-from seetell.sources.drawn.words import (
-    GROUND_PHRASES,
-    NUMBERS,
-    PLACE_PHRASES,
-    TIME_PHRASES,
-    WEATHER_PHRASES,
-    plural,
-)
+from seetell.sources.drawn.words import NUMBERS, PLACE_PHRASES, SETTING_PHRASES, plural
 
 
 def _either(words: Iterable[str]) -> str:
@@ -33,7 +26,7 @@ _PLACE_OF = {phrase: place for place, phrases in PLACE_PHRASES.items() for phras
 _NUMBER_OF = {word: number for number, word in enumerate(NUMBERS)} | {"a": 1, "an": 1, "the": 1}
 _SETTINGS = {
     phrase: (name, value)
-    for name, table in (("ground", GROUND_PHRASES), ("time", TIME_PHRASES), ("weather", WEATHER_PHRASES))
+    for name, table in SETTING_PHRASES.items()
     for value, phrases in table.items()
     for phrase in phrases
 }

@@ -97,9 +97,8 @@ def plan_stage(
     setting = setting_of(stage, chosen["precision"], on_gpu, chosen["checkpointing"], chosen["compile"] == "on")
     setting = replace(setting, accumulates=counted.accumulates)
     rehearsal = rehearsal_of(stage, vlm, chosen["precision"], on_gpu)
-    can_lora = name == list(recipe.stages)[-1] and bool(recipe.model.start or len(recipe.stages) > 1)
     try:
-        check_room(name, stage, vlm, chosen, machine, 1, counted.largest, can_lora)
+        check_room(name, stage, vlm, chosen, machine, 1, counted.largest, recipe.can_lora(name))
     except UsageError as error:
         missing.append(str(error))
     here = fit(shapes, rehearsal, counted.largest, setting, memory_here(machine), fullest(stage, shapes), count=1)
@@ -137,8 +136,8 @@ def _samples(
         return read_samples(stage, planning_processor(recipe.model, stage), recipe.seed, name), {}
     samples = modelled_samples(name, modelled.rows, image_id, slots, seed=recipe.seed, max_tokens=stage.max_tokens)
     samples = hold_out(samples, stage.held_out, recipe.seed, name)
-    told = f"not read: {len(samples.names):,} rows as long as LLaVA-1.5's ({modelled.lengths})"
-    return samples, {"data": told}
+    source = f"not read: {len(samples.names):,} rows as long as LLaVA-1.5's ({modelled.lengths})"
+    return samples, {"data": source}
 
 
 def _offers(stage: Stage, vlm: VLM, counted: Counted, prices: Mapping[str, float], gpus: int | None) -> list[Offer]:

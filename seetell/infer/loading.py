@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from seetell.errors import UsageError
+from seetell.infer import LONGEST_ANSWER_TOKENS
 from seetell.infer.engine import Engine
 from seetell.infer.pictures import Shown
 from seetell.infer.reading import read_model
@@ -16,7 +17,6 @@ from seetell.infer.session import ChatSession
 from seetell.model.device import pick_device
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-LONGEST_ANSWER_TOKENS = 256
 
 
 class Model:

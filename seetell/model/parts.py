@@ -94,7 +94,7 @@ def parts_config(
         decoder: Any = AutoConfig.from_pretrained(located(language, "language model", weights=False))
         if vocabulary > decoder.vocab_size:
             decoder.vocab_size = _rows(vocabulary)
-    tower = vision_config(vision)  # before its image processor: a name that is nothing is told as the tower's
+    tower = vision_config(vision)  # before its image processor: a name of nothing is reported as the tower's
     mean, std = processor_constants(folder_of(vision))
     config = ModelConfig(
         vision=tower,

@@ -31,7 +31,7 @@ import transformers
 from torch import Tensor
 
 from seetell.errors import BadInput, SeetellError, UsageError
-from seetell.files import json_text, sha256_file, sha256_text
+from seetell.files import is_there, json_text, sha256_file, sha256_text
 from seetell.model.attention import ANOTHER, NAME
 from seetell.model.cache import Decode, KeyValueCache, Prefill
 from seetell.model.limits import context_end, longest_document
@@ -49,7 +49,7 @@ Result = TypeVar("Result")
 def check_model(vlm: VLM) -> VLM:
     """The same model, if its language model computes here what it computes by itself; else a UsageError."""
     mark = _mark_of(vlm)
-    if mark is not None and _is_there(mark):
+    if mark is not None and is_there(mark):
         return vlm
     if why := why_not_itself(vlm):
         raise UsageError(f"{type(vlm.language).__name__} {why}: {ANOTHER}.")
@@ -60,13 +60,6 @@ def check_model(vlm: VLM) -> VLM:
         except OSError:
             pass  # a read-only place: the check is made again
     return vlm
-
-
-def _is_there(mark: Path) -> bool:
-    try:
-        return mark.exists()
-    except OSError:  # another user's home
-        return False
 
 
 @torch.no_grad()

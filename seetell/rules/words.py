@@ -7,7 +7,6 @@ one of nine cells, numbered row by row from the top left. The words of drawn sce
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 from seetell.sources.drawn import layout, words
 
@@ -24,6 +23,7 @@ GROUND_PHRASES = words.GROUND_PHRASES
 TIME_PHRASES = words.TIME_PHRASES
 WEATHER_PHRASES = words.WEATHER_PHRASES
 DRAWN_KINDS = layout.KINDS
+with_article, join = words.with_article, words.join
 PLURALS = {
     "fish": "fish", "person": "people", "sheep": "sheep", "skis": "skis", "scissors": "scissors", "knife": "knives",
     "mouse": "mice", "toothbrush": "toothbrushes", "sandwich": "sandwiches", "couch": "couches", "bench": "benches",
@@ -35,10 +35,6 @@ def plural(noun: str) -> str:
     return PLURALS.get(noun, noun + "s")
 
 
-def with_article(words: str) -> str:
-    return ("an " if words[0] in "aeiou" else "a ") + words
-
-
 def number(count: int) -> str:
     return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
@@ -46,11 +42,6 @@ def number(count: int) -> str:
 def counted(noun: str, count: int) -> str:
     """`a cat`, `two cats`."""
     return with_article(noun) if count == 1 else f"{number(count)} {plural(noun)}"
-
-
-def join(parts: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
 def sentence(words: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seetell.errors import BadInput
-from seetell.files import json_text, write_atomic, writing
+from seetell.files import is_there, json_text, write_atomic, writing
 from seetell.pictures import content_key, suffix_of
 from seetell.sources.dialects import TAG, Row, read_row
 from seetell.sources.parquet import ENDING as PARQUET
@@ -63,20 +63,13 @@ def _with_inner_pictures(conversation: Conversation, folder: Path, inner: Path) 
         if isinstance(part, str) or not part.path or part.data is not None:
             return part
         path = Path(part.path)
-        if not path.is_relative_to(folder) or _is_there(path):
+        if not path.is_relative_to(folder) or is_there(path):
             return part
         within = inner / path.relative_to(folder)
-        return replace(part, path=str(within)) if _is_there(within) else part
+        return replace(part, path=str(within)) if is_there(within) else part
 
     turns = (replace(turn, parts=tuple(map(placed, turn.parts))) for turn in conversation.turns)
     return replace(conversation, turns=tuple(turns))
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a path that is too long, or a folder that may not be read: opening it says which
-        return False
 
 
 def where_looked(folder: Path) -> str:

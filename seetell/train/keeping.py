@@ -29,8 +29,8 @@ def check_saving(recipe: Recipe, keep: int, wanted: Wanted | None, is_observed: 
         raise UsageError(f"At least one checkpoint is kept, not {keep}: a run could not resume without.")
     if wanted is None:
         return
-    name, stage = list(recipe.stages.items())[-1]
-    if wanted.figure == HELD_OUT_LOSS and not stage.held_out:
+    name = recipe.last_stage
+    if wanted.figure == HELD_OUT_LOSS and not recipe.stages[name].held_out:
         raise UsageError(f"Nothing is held out, so there is no held-out loss to follow: --set {name}.held_out=0.02.")
     if wanted.figure != HELD_OUT_LOSS and not is_observed:
         raise UsageError(

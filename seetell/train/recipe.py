@@ -235,6 +235,15 @@ class Recipe:
         named = {"align": self.align, "tune": self.tune}
         return {name: stage for name, stage in named.items() if stage is not None}
 
+    @property
+    def last_stage(self) -> str:
+        """The one that the run ends with."""
+        return list(self.stages)[-1]
+
+    def can_lora(self, stage: str) -> bool:
+        """Whether this stage could learn by LoRA: the last, over a connector that has learned before."""
+        return stage == self.last_stage and bool(self.model.start or len(self.stages) > 1)
+
 
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:

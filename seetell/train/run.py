@@ -169,9 +169,9 @@ class _Run:
             preflight(self.recipe, names, shapes, self.ranks.device)
         for name in names:
             stage = self.recipe.stages[name]
-            can_lora = self.is_last(name) and bool(self.recipe.model.start or len(self.recipe.stages) > 1)
             chosen = self.chosen(name, shapes)
             load = (loads or {}).get(name, LEAST)
+            can_lora = self.recipe.can_lora(name)
             check_room(name, stage, shapes, chosen, self.ranks.device, self.ranks.count, load, can_lora)
 
     def read(
@@ -232,10 +232,6 @@ class _Run:
         if not is_finished(folder):
             raise UsageError(f"{name} starts from {folder}, which is not there yet: run align first.")
         return load_model(folder)
-
-    def is_last(self, name: str) -> bool:
-        """Whether the run ends with this stage."""
-        return name == list(self.recipe.stages)[-1]
 
     def below(self, name: str) -> Path | None:
         """The model that the stage before left; None for the first."""
@@ -306,7 +302,8 @@ class _Run:
             share = self.ranks.rank, self.ranks.count
             pin = self.ranks.device.type == "cuda"
             data = feed(plan, samples, processor.image_processor, features, state.step, *share, pin=pin)
-            watch = replace(self.watch, checkpoints=checkpoints, best=self.watch.best if self.is_last(name) else None)
+            best = self.watch.best if name == self.recipe.last_stage else None
+            watch = replace(self.watch, checkpoints=checkpoints, best=best)
             held_out = held_out_of(stage, samples, plan, processor.image_processor, features)
             if held_out is not None:
                 say(f"{name}: {held_out.said()}")

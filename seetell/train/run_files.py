@@ -19,7 +19,7 @@ PAGE = "run.html"
 
 def target_of(recipe: Recipe, out: Path, stage: str) -> Path:
     """Where a stage's model goes: the last one's is the run's."""
-    return out / "model" if stage == list(recipe.stages)[-1] else out / "aligned"
+    return out / "model" if stage == recipe.last_stage else out / "aligned"
 
 
 def is_finished(folder: Path) -> bool:

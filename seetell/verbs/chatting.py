@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seetell.errors import UsageError
+from seetell.infer import LONGEST_ANSWER_TOKENS
 from seetell.model.folders import model_folder
 from seetell.types import Image
 from seetell.verbs.given import check_picture, importing_torch
@@ -27,7 +28,7 @@ def chat(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
-    max_new_tokens: int = 256,
+    max_new_tokens: int = LONGEST_ANSWER_TOKENS,
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,

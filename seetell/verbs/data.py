@@ -68,7 +68,7 @@ class Findings:
     def faults(self) -> int:
         return sum(count for reason, count in self.counts.items() if reason not in REMARKS)
 
-    def told(self, data: Path, listed_in: Path | None) -> str:
+    def in_words(self, data: Path, listed_in: Path | None) -> str:
         """All that was found in a sentence, which counts what is listed: faults, the rows that have them, remarks."""
         remarks = self.counts.total() - self.faults
         found = (
@@ -115,9 +115,9 @@ def check(
     if images is None and found.counts[MISSING]:
         say(where_looked(data.parent))
     if found.faults:
-        raise BadInput(found.told(data, out))
+        raise BadInput(found.in_words(data, out))
     if found.counts:
-        say(found.told(data, out))
+        say(found.in_words(data, out))
     return found
 
 

@@ -20,7 +20,7 @@ from seetell.generate.prompts import PromptSet
 from seetell.infer.engine import Completion, Engine
 from seetell.infer.sampling import Sampling
 from seetell.model.device import pick_device
-from seetell.sources.drawn.questions import TYPES, is_right
+from seetell.sources.drawn.questions import TYPES
 from seetell.sources.drawn.scenes import drawn_scenes
 from seetell.sources.drawn.smalltalk import HELD_OUT
 from seetell.train.recipe import Recipe
@@ -138,19 +138,21 @@ def _ask_later(measured: Measured, talker: Talker) -> None:
     for turn in TURNS:
         planned = talks(measured.items, turn, _requests(measured.items))
         conversations = talker.up_to_last([talk.users for talk in planned])
-        right = _right(talker.replies(conversations, LONG), planned)
-        measured.later[turn] = _share(right)
+        replies = talker.replies(conversations, LONG)
+        measured.later[turn] = _accuracy(planned, replies)
         blind = talker.replies([without_picture(turns) for turns in conversations], LONG)
-        measured.later_blind[turn] = _share(_right(blind, planned))
+        measured.later_blind[turn] = _accuracy(planned, blind)
         if turn == "second":
-            by_way: dict[str, list[bool]] = {}
-            for talk, ok in zip(planned, right, strict=True):
-                by_way.setdefault(talk.after[-1], []).append(ok)
-            measured.later_after = {way: _share(those) for way, those in by_way.items()}
+            by_way: dict[str, list[tuple[Talk, Completion]]] = {}
+            for talk, reply in zip(planned, replies, strict=True):
+                by_way.setdefault(talk.after[-1], []).append((talk, reply))
+            measured.later_after = {way: _accuracy(*zip(*those, strict=True)) for way, those in by_way.items()}
 
 
-def _right(replies: Sequence[Completion], planned: Sequence[Talk]) -> list[bool]:
-    return [is_right(reply.text, talk.item.accepted) for reply, talk in zip(replies, planned, strict=True)]
+def _accuracy(planned: Sequence[Talk], replies: Sequence[Completion]) -> float:
+    """The fraction of right answers to the last turns."""
+    said = {talk.item.id: reply.text for talk, reply in zip(planned, replies, strict=True)}
+    return round(task.aggregate([talk.item for talk in planned], _answers(said)).overall, 6)
 
 
 def _small_talk(measured: Measured, talker: Talker) -> None:
@@ -158,10 +160,6 @@ def _small_talk(measured: Measured, talker: Talker) -> None:
     said = [*(text for text, _ in HELD_OUT), "Describe the picture.", measured.items[0].question]
     replies = talker.replies([(Turn("user", (text,)),) for text in said], LONG)
     measured.small_talk = {text: reply.text for text, reply in zip(said, replies, strict=True)}
-
-
-def _share(right: Sequence[bool]) -> float:
-    return round(sum(right) / len(right), 6) if right else 0.0
 
 
 def summary(measured: Measured, seconds: Mapping[str, float], model: Path) -> dict[str, object]:

@@ -86,7 +86,7 @@ def _memory(stage: StagePlan) -> Table:
 
 
 def _machines(offers: list[Offer]) -> Iterator[RenderableType]:
-    """A row for each kind of GPU; those that cost less than a cent are told in one line."""
+    """A row for each kind of GPU; those that cost less than a cent share one line."""
     free = [one for one in offers if one.fit.count and one.cost < FREE_BELOW]
     rest = [one for one in offers if one not in free]
     if free:

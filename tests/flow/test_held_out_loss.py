@@ -29,7 +29,7 @@ from seetell.train.recipe import Recipe
 from seetell.train.run import train
 from seetell.train.start import planning_processor
 from seetell.verbs.plan import plan
-from tests.tiny import tiny_data, tiny_parts, tiny_recipe
+from tests.tiny import tiny_data, tiny_recipe, tiny_world
 from tests.tiny_ranks import on_ranks
 
 LOSS = "held_out_loss"
@@ -38,9 +38,7 @@ LOSS = "held_out_loss"
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Parts, and 24 pictures with two rows about each."""
-    root = tmp_path_factory.mktemp("world")
-    tiny_parts(root)
-    tiny_data(root, 24)
+    root = tiny_world(tmp_path_factory.mktemp("world"), 24)
     rows = read_json(root / "tune.json")
     again = [{**row, "id": f"{row['id']}-again"} for row in rows]
     (root / "tune.json").write_text(json.dumps(rows + again))

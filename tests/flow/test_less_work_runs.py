@@ -15,14 +15,12 @@ from seetell.files import read_json
 from seetell.model.fp8 import can_multiply
 from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.run import train
-from tests.tiny import tiny_data, tiny_parts
+from tests.tiny import tiny_world
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("world")
-    tiny_parts(root)
-    tiny_data(root, 8)
+    root = tiny_world(tmp_path_factory.mktemp("world"), 8)
     for name in ("align", "tune"):  # three conversations about each picture
         rows = json.loads((root / f"{name}.json").read_text())
         asked = [

@@ -26,17 +26,14 @@ from seetell.train.recipe import Lora, Model, Recipe
 from seetell.train.run import train
 from seetell.train.stopping import Stop
 from seetell.verbs.exporting import export_model
-from tests.tiny import tiny_data, tiny_parts, tiny_recipe
+from tests.tiny import tiny_recipe, tiny_world
 
 QUESTION = "Which colour?"
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("world")
-    tiny_parts(root)
-    tiny_data(root, 16)
-    return root
+    return tiny_world(tmp_path_factory.mktemp("world"), 16)
 
 
 def recipe_of(world: Path) -> Recipe:

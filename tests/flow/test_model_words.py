@@ -25,7 +25,7 @@ from seetell.types import Conversation
 from seetell.verbs import training
 from seetell.verbs.plan import plan
 from seetell.verbs.show import show
-from tests.tiny import tiny_data, tiny_parts, tiny_recipe
+from tests.tiny import tiny_recipe, tiny_world
 
 
 def write_model(folder: Path, world: Path, template: str, image: str) -> Path:
@@ -43,9 +43,7 @@ def write_model(folder: Path, world: Path, template: str, image: str) -> Path:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("world")
-    tiny_parts(root)
-    tiny_data(root, 12)
+    root = tiny_world(tmp_path_factory.mktemp("world"), 12)
     write_model(root / "own", root, "own", "stretch")
     return root
 

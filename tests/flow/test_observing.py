@@ -26,7 +26,7 @@ from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.run_page import RunPage
 from seetell.verbs.observing import observers_for
 from seetell.verbs.training import Looking, train
-from tests.tiny import tiny_data, tiny_parts
+from tests.tiny import tiny_world
 from tests.unit.test_page import Reader
 
 STAGES = ("align", "tune")
@@ -34,10 +34,7 @@ STAGES = ("align", "tune")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("world")
-    tiny_parts(root)
-    tiny_data(root, 16)
-    return root
+    return tiny_world(tmp_path_factory.mktemp("world"), 16)
 
 
 @pytest.fixture(autouse=True)

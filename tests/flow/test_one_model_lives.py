@@ -27,7 +27,7 @@ from seetell.train.ranks import Ranks
 from seetell.train.recipe import Data, Stage
 from seetell.train.run import train
 from seetell.train.start import ready_model, start_model
-from tests.tiny import tiny_data, tiny_parts, tiny_recipe
+from tests.tiny import tiny_recipe, tiny_world
 from tests.tiny_models import tiny_vlm
 from tests.tiny_ranks import on_ranks
 
@@ -36,10 +36,7 @@ MATRIX = (64, 32)  # the shape of the tiny decoder's gates, which nothing else h
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("world")
-    tiny_parts(root)
-    tiny_data(root, 16)
-    return root
+    return tiny_world(tmp_path_factory.mktemp("world"), 16)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from seetell.train.recipe import Data, Lora, Model, Recipe, Stage
 from seetell.train.run import train
 from seetell.verbs.plan import plan
 from seetell.verbs.show import show
-from tests.tiny import tiny_data, tiny_parts, tiny_recipe
+from tests.tiny import tiny_recipe, tiny_world
 
 WINDOW = 45
 LONG = {"rope_type": "longrope", "rope_theta": 1e4, "factor": 32.0, "short_factor": [1.0] * 8, "long_factor": [4.0] * 8}
@@ -40,10 +40,7 @@ LONG = {"rope_type": "longrope", "rope_theta": 1e4, "factor": 32.0, "short_facto
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("world")
-    tiny_parts(root)
-    tiny_data(root, 8)
-    return root
+    return tiny_world(tmp_path_factory.mktemp("world"), 8)
 
 
 def language_of(world: Path, family: str) -> str:

@@ -26,7 +26,7 @@ from seetell.train.recipe import Recipe
 from seetell.train.run import train
 from seetell.verbs import training
 from seetell.verbs.training import Looking
-from tests.tiny import tiny_data, tiny_parts, tiny_recipe
+from tests.tiny import tiny_recipe, tiny_world
 from tests.tiny_ranks import on_ranks, start_rank
 
 HELD_OUT = Wanted("held_out_loss", lowest=True)
@@ -36,10 +36,7 @@ SCORES = {step: 1.0 - abs(step - BEST_AT) / 10 for step in range(1, 7)}
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("world")
-    tiny_parts(root)
-    tiny_data(root, 24)
-    return root
+    return tiny_world(tmp_path_factory.mktemp("world"), 24)
 
 
 def recipe_of(world: Path, *sets: str) -> Recipe:

@@ -20,7 +20,7 @@ from seetell.train.recipe import Recipe
 from seetell.train.run import train
 from seetell.train.stopping import Stop
 from seetell.verbs.exporting import export_model
-from tests.tiny import tiny_data, tiny_parts, tiny_recipe
+from tests.tiny import tiny_recipe, tiny_world
 
 HAS_BITSANDBYTES = importlib.util.find_spec("bitsandbytes") is not None
 LORA = ["tune.lora.rank=4", "tune.lora.alpha=8", "tune.lr.language=3e-2"]
@@ -28,10 +28,7 @@ LORA = ["tune.lora.rank=4", "tune.lora.alpha=8", "tune.lr.language=3e-2"]
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("world")
-    tiny_parts(root)
-    tiny_data(root, 16)
-    return root
+    return tiny_world(tmp_path_factory.mktemp("world"), 16)
 
 
 @pytest.fixture(scope="module")

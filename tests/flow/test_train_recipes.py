@@ -13,15 +13,12 @@ from seetell.model.adapter import load_any
 from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.run import train
 from seetell.verbs.plan import plan
-from tests.tiny import tiny_data, tiny_parts
+from tests.tiny import tiny_world
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("world")
-    tiny_parts(root)
-    tiny_data(root, 8)
-    return root
+    return tiny_world(tmp_path_factory.mktemp("world"), 8)
 
 
 def tiny_stage(stage: Stage | None, world: Path, name: str) -> Stage | None:

@@ -26,16 +26,13 @@ from seetell.train import loop
 from seetell.train.recipe import Data, Model, Recipe, Stage
 from seetell.train.record import only_run
 from seetell.train.run import train
-from tests.tiny import tiny_data, tiny_parts
+from tests.tiny import tiny_data, tiny_world
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Parts and pictures that no test changes."""
-    root = tmp_path_factory.mktemp("world")
-    tiny_parts(root)
-    tiny_data(root, 24)
-    return root
+    return tiny_world(tmp_path_factory.mktemp("world"), 24)
 
 
 def recipe_of(world: Path, data: Path | None = None) -> Recipe:

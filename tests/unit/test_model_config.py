@@ -33,7 +33,7 @@ from seetell.train.recipe import Model, Recipe
 from seetell.train.start import planning_processor, stage_processor, start_model
 from seetell.verbs.plan import plan
 from seetell.verbs.show import show
-from tests.tiny import PATCH_PX, SIDE_PX, tiny_data, tiny_parts, tiny_recipe
+from tests.tiny import PATCH_PX, SIDE_PX, tiny_recipe, tiny_world
 
 PATCHES = (SIDE_PX // PATCH_PX) ** 2
 SIZE: dict[str, Any] = {
@@ -50,9 +50,7 @@ HAS_CLS = {"clip", "with-cls"}
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("world")
-    tiny_parts(root)
-    tiny_data(root, 8)
+    root = tiny_world(tmp_path_factory.mktemp("world"), 8)
     torch.manual_seed(0)
     for name, config in TOWERS.items():
         AutoModel.from_config(config).save_pretrained(root / name)

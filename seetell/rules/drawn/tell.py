@@ -12,6 +12,7 @@ from seetell.rules.words import (
     at_place,
     sentence,
 )
+from seetell.sources.drawn.words import OPENINGS, placed
 
 RELATED = 0.4  # how often a description ends with a relation of two things
 
@@ -22,7 +23,7 @@ def description(facts: Facts, writer: Writer) -> str:
     sentences: list[str] = []
     if facts.ground:
         ground, time = rng.choice(GROUND_PHRASES[facts.ground]), rng.choice(TIME_PHRASES[facts.time])
-        opening = rng.choice(("this is a scene", "the picture shows a scene", "we look at a scene"))
+        opening = rng.choice(OPENINGS)
         sentences.append(sentence(f"{opening} {ground} {time}, {rng.choice(WEATHER_PHRASES[facts.weather])}"))
     group = 1 if len(things) <= 2 else 2
     sentences += [_placed(things[at : at + group], writer) for at in range(0, len(things), group)]
@@ -32,13 +33,8 @@ def description(facts: Facts, writer: Writer) -> str:
 
 
 def _placed(things: list[Thing], writer: Writer) -> str:
-    rng = writer.rng
-    what = [(indefinite(thing), at_place(thing.cell, rng)) for thing in things]
-    if rng.random() < 0.5:
-        first, *rest = [f"{place} there is {name}" for name, place in what]
-    else:
-        first, *rest = [f"{name} is {place}" for name, place in what]
-    return sentence(f"{first}, and {rest[0]}" if rest else first)
+    named = [(at_place(thing.cell, writer.rng), indefinite(thing)) for thing in things]
+    return placed(named, place_first=writer.rng.random() < 0.5)
 
 
 def _related(facts: Facts, writer: Writer) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from seetell.sources.drawn.layout import Layout, Thing
 
@@ -44,6 +44,12 @@ WEATHER_PHRASES = {
     "snow": ("in falling snow", "while it snows"),
     "fog": ("in the fog", "on a foggy day"),
 }
+SETTING_PHRASES = {"ground": GROUND_PHRASES, "time": TIME_PHRASES, "weather": WEATHER_PHRASES}
+OPENINGS = (
+    "this is a scene",
+    "the picture shows a scene",
+    "we look at a scene",
+)  # of a description
 
 
 def plural(kind: str) -> str:
@@ -73,6 +79,17 @@ def named(thing: Thing, rng: random.Random, *, size: bool = True, place: bool = 
     return f"{words} {rng.choice(PLACE_PHRASES[thing.place])}" if place else words
 
 
+def counts_of(kinds: Iterable[str]) -> str:
+    """`two cats and a car`, in the order in which kinds first come."""
+    return join([counted(kind, count) for kind, count in Counter(kinds).items()])
+
+
+def placed(things: Sequence[tuple[str, str]], *, place_first: bool) -> str:
+    """A sentence of places and what is there: `At the top there is a cat, and ...`, or `A cat is at the top, ...`."""
+    form = "{place} there is {name}" if place_first else "{name} is {place}"
+    return sentence(", and ".join(form.format(name=name, place=place) for place, name in things))
+
+
 def setting(layout: Layout, rng: random.Random) -> str:
     """`on the grass in the evening, in the rain`."""
     ground, time = rng.choice(GROUND_PHRASES[layout.ground]), rng.choice(TIME_PHRASES[layout.time])
@@ -83,12 +100,11 @@ def captions(layout: Layout, things: Sequence[Thing], rng: random.Random) -> tup
     """Five captions: two name everything with its place, the others count, set the scene or relate two things."""
     mixed = rng.sample(list(things), len(things))
     raster = sorted(things, key=lambda thing: (thing.row, thing.column))
-    counts = Counter(thing.kind for thing in mixed)
     where = setting(layout, rng)
     opening = rng.choice(("there is ", "the picture shows ", "we see ", "here is ", ""))
     return (
         sentence(join([named(thing, rng) for thing in raster])),
-        sentence(f"{join([counted(kind, count) for kind, count in counts.items()])} {where}"),
+        sentence(f"{counts_of(thing.kind for thing in mixed)} {where}"),
         sentence(opening + join([named(thing, rng, size=False) for thing in mixed])),
         sentence(_relation(mixed, rng) if len(mixed) > 1 else f"{named(mixed[0], rng, place=False)} {where}"),
         sentence(
